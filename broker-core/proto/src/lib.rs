@@ -1,0 +1,2 @@
+//! MQTT without I/O.
+#![forbid(unsafe_code)]
