@@ -14,6 +14,7 @@ mod message;
 mod properties;
 mod qos;
 mod reason;
+mod time;
 mod topic;
 mod version;
 
@@ -23,6 +24,7 @@ pub use message::{Message, Source};
 pub use properties::{Properties, PropertiesBuilder, PropertyError, UserProperties, UserProperty};
 pub use qos::QoS;
 pub use reason::{ConnectReturnCode, ReasonCode};
+pub use time::Timestamp;
 pub use topic::{
     FilterError, ShareName, SubscriptionFilter, TOPIC_LENGTH_MAX, TopicFilter, TopicName, TopicNameError,
     TopicRef, levels,
