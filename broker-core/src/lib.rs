@@ -1,2 +1,5 @@
 //! x
 #![forbid(unsafe_code)]
+
+mod retained;
+mod routing;

@@ -1,0 +1,179 @@
+//! The broker's one table of subscriptions.
+//!
+//! Reads and writes share an `RwLock` around the trie: a write changes one filter and takes under a microsecond, and
+//! busy topics don't come here at all (see `cache`), so no snapshot scheme is needed that copies paths or keeps two
+//! tries. A reader holds the lock while it clones the subscribers it found, never while anything is delivered.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use broker_types::{SubscriptionFilter, TopicRef};
+
+use super::crowd::Holders;
+use super::trie::Trie;
+use super::{Group, Matches, ShareStrategy, Subscriber, Subscription, SubscriptionOptions};
+
+/// What a SUBSCRIBE did to the table; Retain Handling 1 depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subscribed {
+    /// The subscriber did not hold the filter.
+    New,
+    /// It did; the options are the new ones now `[MQTT-3.8.4-3]`.
+    Replaced,
+}
+
+/// All subscriptions of the broker. Shared by all shards.
+#[derive(Debug)]
+pub(crate) struct Routes<S> {
+    table: RwLock<Table<S>>,
+    generation: AtomicU64,
+    strategy: ShareStrategy,
+}
+
+#[derive(Debug)]
+struct Table<S> {
+    filters: Trie<Holders<S>>,
+    plain: usize,
+    shared: usize,
+}
+
+impl<S: Subscriber> Routes<S> {
+    /// Returns an empty table whose shared groups choose by `strategy`.
+    pub(crate) fn new(strategy: ShareStrategy) -> Self {
+        Self {
+            table: RwLock::new(Table {
+                filters: Trie::default(),
+                plain: 0,
+                shared: 0,
+            }),
+            generation: AtomicU64::new(1),
+            strategy,
+        }
+    }
+
+    /// Subscribes `who` to `filter`, replacing all options if it holds it already. Cost: one step per level that other
+    /// filters share with it.
+    pub(crate) fn subscribe(
+        &self,
+        who: &S,
+        filter: &SubscriptionFilter,
+        options: SubscriptionOptions,
+    ) -> Subscribed {
+        let subscription = Subscription {
+            who: who.clone(),
+            options,
+        };
+        let mut table = self.write();
+        let slot = table.filters.slot(filter.filter.as_str());
+        let new = match &filter.share {
+            None => {
+                let new = Holders::insert(slot, subscription);
+                table.plain += usize::from(new);
+                new
+            }
+            Some(share) => {
+                let group = Holders::many(slot).groups.entry_ref(share).or_insert_with(|| {
+                    Arc::new(Group::new(share.clone(), filter.filter.clone(), self.strategy))
+                });
+                let new = group.join(subscription);
+                table.shared += usize::from(new);
+                new
+            }
+        };
+        self.changed(&table);
+        if new {
+            Subscribed::New
+        } else {
+            Subscribed::Replaced
+        }
+    }
+
+    /// Ends the subscription of the subscriber `who_id` to `filter`. Tells whether there was one.
+    pub(crate) fn unsubscribe(&self, who_id: u64, filter: &SubscriptionFilter) -> bool {
+        let mut table = self.write();
+        let mut removed = false;
+        match &filter.share {
+            None => {
+                table.filters.update(filter.filter.as_str(), |slot| {
+                    removed = Holders::remove(slot, who_id);
+                });
+                table.plain -= usize::from(removed);
+            }
+            Some(share) => {
+                table.filters.update(filter.filter.as_str(), |slot| {
+                    let Some(Holders::Many(many)) = slot else { return };
+                    let Some(group) = many.groups.get(share) else {
+                        return;
+                    };
+                    removed = group.leave(who_id);
+                    if group.len() == 0 {
+                        many.groups.remove(share);
+                        Holders::tidy(slot);
+                    }
+                });
+                table.shared -= usize::from(removed);
+            }
+        }
+        if removed {
+            self.changed(&table);
+        }
+        removed
+    }
+
+    /// Fills `out` with everything `topic` matches, and returns the generation it stands for.
+    pub(crate) fn matches(&self, topic: TopicRef<'_>, out: &mut Matches<S>) -> u64 {
+        out.clear();
+        let table = self.read();
+        let mut filters = 0;
+        table.filters.matches(topic, |holders| {
+            let plain = holders.plain();
+            filters += usize::from(!plain.is_empty());
+            out.subscriptions.extend_from_slice(plain);
+            if let Holders::Many(many) = holders {
+                out.groups.extend(many.groups.values().cloned());
+            }
+        });
+        let generation = self.generation();
+        drop(table);
+        // One filter holds a subscriber once, so there is nothing to bring together.
+        if filters > 1 {
+            out.overlapping = true;
+            out.subscriptions.sort_unstable_by_key(|s| s.who.id());
+        }
+        generation
+    }
+
+    /// Returns the group of a Shared Subscription; `None` for other filters and when nobody holds it.
+    pub(crate) fn group(&self, filter: &SubscriptionFilter) -> Option<Arc<Group<S>>> {
+        let share = filter.share.as_ref()?;
+        match self.read().filters.get(filter.filter.as_str())? {
+            Holders::Many(many) => many.groups.get(share).cloned(),
+            Holders::One(_) => None,
+        }
+    }
+
+    /// Returns a number that grows with every change. What was looked up under one number is right as long as it stands.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Returns how many subscriptions there are: without and with a Share Name.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let table = self.read();
+        (table.plain, table.shared)
+    }
+
+    /// Takes the table as proof that the change is made under the lock, where a look-up can't fall between.
+    fn changed(&self, _: &Table<S>) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Table<S>> {
+        // Only a subscriber's own methods can panic under the lock, and they are called between the trie's steps.
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table<S>> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
