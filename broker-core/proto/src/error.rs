@@ -1,6 +1,8 @@
 //! How decoding and encoding fail.
 
-use broker_types::ReasonCode;
+use broker_types::{ProtocolVersion, ReasonCode};
+
+use crate::varint;
 
 /// A packet that breaks the protocol. The connection it came from must end; a 5.0 peer may be told the Reason Code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +31,7 @@ impl DecodeError {
     }
 }
 
-/// Why a packet can't be written. Nothing of it was.
+/// Why a packet can't be written; nothing of it was. The list is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
     /// A string or binary field is longer than its two bytes of length can say.
@@ -45,5 +47,15 @@ pub enum EncodeError {
     },
     /// The packet doesn't exist in this version of the protocol (AUTH before 5.0).
     #[error("the packet does not exist in MQTT {0}")]
-    NotInVersion(broker_types::ProtocolVersion),
+    NotInVersion(ProtocolVersion),
+}
+
+impl EncodeError {
+    /// The protocol itself has no room for `remaining` bytes after the fixed header.
+    pub(crate) const fn too_large(remaining: usize) -> Self {
+        Self::PacketTooLarge {
+            size: 5 + remaining,
+            max: 5 + varint::MAX,
+        }
+    }
 }

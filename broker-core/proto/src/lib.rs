@@ -2,11 +2,17 @@
 //! no socket, no clock, no task and no randomness in here.
 #![forbid(unsafe_code)]
 
+mod decoder;
+mod encoder;
 mod error;
 mod packet;
 mod primitive;
+#[cfg(test)]
+mod round_trip;
 mod varint;
 
+pub use decoder::{Decoder, Side};
+pub use encoder::AnswerLimits;
 pub use error::{DecodeError, EncodeError};
 pub use packet::{
     Ack, AckKind, AckProperties, Auth, ConnAck, Connect, Disconnect, Packet, PacketType, PropertyBlock,

@@ -1,18 +1,90 @@
 //! AUTH (MQTT 5.0 section 3.15): enhanced authentication.
 
-use broker_types::ReasonCode;
+use broker_types::{ProtocolVersion, ReasonCode};
 
 use super::AckProperties;
+use super::property::{MISPLACED, Property};
+use crate::decoder::Side;
+use crate::primitive::{self, Reader};
+use crate::{DecodeError, EncodeError};
 
 /// One step of enhanced authentication. 5.0 only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Auth<'a> {
     /// Success, Continue authentication or Re-authenticate.
     pub reason: ReasonCode,
-    /// The Authentication Method. Must be there; whether it is the one of the CONNECT is for its reader to see.
+    /// The Authentication Method. Absent only in a Server's AUTH without any property; whether it is the one of the CONNECT
+    /// is not checked here.
     pub method: Option<&'a str>,
     /// The Authentication Data.
     pub data: Option<&'a [u8]>,
     /// What is said besides.
     pub properties: AckProperties<'a>,
+}
+
+impl<'a> Auth<'a> {
+    pub(crate) fn decode(body: &mut Reader<'a>, side: Side) -> Result<Self, DecodeError> {
+        let mut auth = Self {
+            reason: ReasonCode::Success,
+            method: None,
+            data: None,
+            properties: AckProperties::EMPTY,
+        };
+        if !body.is_empty() {
+            auth.reason = reason(body.byte()?)?;
+            auth.properties = AckProperties::decode_with(body, |property| {
+                match property {
+                    Property::AuthMethod(method) => auth.method = Some(method),
+                    Property::AuthData(data) => auth.data = Some(data),
+                    _ => return Err(MISPLACED),
+                }
+                Ok(())
+            })?;
+            if auth.method.is_none() {
+                return Err(DecodeError::protocol("AUTH has no authentication method"));
+            }
+        }
+        match (side, auth.reason) {
+            (Side::Server, ReasonCode::Success) => {
+                Err(DecodeError::protocol("a client sent AUTH with success"))
+            }
+            (Side::Client, ReasonCode::ReAuthenticate) => {
+                Err(DecodeError::protocol("a server asked for re-authentication"))
+            }
+            _ => Ok(auth),
+        }
+    }
+
+    pub(crate) fn put(
+        &self,
+        version: ProtocolVersion,
+        said: &AckProperties<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        if !version.is_v5() {
+            return Err(EncodeError::NotInVersion(version));
+        }
+        primitive::put_frame(0xF0, out, |out| {
+            out.push(self.reason.byte());
+            primitive::put_prefixed(out, |out| {
+                if let Some(method) = self.method {
+                    Property::AuthMethod(method).put(out)?;
+                }
+                if let Some(data) = self.data {
+                    Property::AuthData(data).put(out)?;
+                }
+                said.put(out)
+            })
+        })
+    }
+}
+
+/// `[MQTT-3.15.2-1]`
+fn reason(byte: u8) -> Result<ReasonCode, DecodeError> {
+    use ReasonCode as R;
+    R::from_byte(byte)
+        .filter(|reason| matches!(reason, R::Success | R::ContinueAuthentication | R::ReAuthenticate))
+        .ok_or(DecodeError::protocol(
+            "AUTH has a reason code that is not its own",
+        ))
 }

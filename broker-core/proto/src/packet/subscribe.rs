@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use broker_types::{PacketId, QoS, SubscriptionId};
+use broker_types::{PacketId, ProtocolVersion, QoS, SubscriptionId};
 
 use super::UserBlock;
+use super::property::{MISPLACED, Property, PropertyReader};
 use crate::primitive::{self, Reader};
 use crate::{DecodeError, EncodeError};
 
@@ -56,14 +57,94 @@ pub struct SubscribeFilters<'a> {
     count: usize,
 }
 
+impl<'a> Subscribe<'a> {
+    pub(crate) fn decode(body: &mut Reader<'a>, version: ProtocolVersion) -> Result<Self, DecodeError> {
+        let packet_id = body.packet_id()?;
+        let mut subscription_id = None;
+        let mut user = UserBlock::EMPTY;
+        if version.is_v5() {
+            let mut reader = PropertyReader::open(body)?;
+            user = reader.user();
+            while let Some(property) = reader.next()? {
+                match property {
+                    Property::SubscriptionId(_) if subscription_id.is_some() => {
+                        return Err(DecodeError::protocol(
+                            "SUBSCRIBE has two subscription identifiers",
+                        ));
+                    }
+                    Property::SubscriptionId(id) => subscription_id = Some(id),
+                    Property::User(_) => {}
+                    _ => return Err(MISPLACED),
+                }
+            }
+        }
+        Ok(Self {
+            packet_id,
+            subscription_id,
+            user,
+            filters: SubscribeFilters::decode(body, version)?,
+        })
+    }
+
+    pub(crate) fn put(&self, version: ProtocolVersion, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        primitive::put_frame(0x82, out, |out| {
+            primitive::put_u16(self.packet_id.get(), out);
+            if version.is_v5() {
+                primitive::put_prefixed(out, |out| {
+                    if let Some(id) = self.subscription_id {
+                        Property::SubscriptionId(id).put(out)?;
+                    }
+                    self.user.put(out)
+                })?;
+                out.extend_from_slice(&self.filters.wire);
+                return Ok(());
+            }
+            for (filter, options) in self.filters.iter() {
+                primitive::put_binary(filter.as_bytes(), out)?;
+                out.push(options.qos.bits());
+            }
+            Ok(())
+        })
+    }
+}
+
 impl<'a> SubscribeFilters<'a> {
+    fn decode(body: &mut Reader<'a>, version: ProtocolVersion) -> Result<Self, DecodeError> {
+        let wire = body.0;
+        let mut count = 0;
+        while !body.is_empty() {
+            let filter = body.string()?;
+            let byte = body.byte()?;
+            if !version.is_v5() && byte > 0x03 {
+                // [MQTT-3.8.3-4] of 3.1.1
+                return Err(DecodeError::malformed(
+                    "reserved bits of the requested QoS are set",
+                ));
+            }
+            let options = SubscribeOptions::from_byte(byte)?;
+            // [MQTT-3.8.3-4]
+            if options.no_local && filter.starts_with("$share/") {
+                return Err(DecodeError::protocol("no local on a shared subscription"));
+            }
+            count += 1;
+        }
+        // [MQTT-3.8.3-2]
+        if count == 0 {
+            return Err(DecodeError::protocol("SUBSCRIBE has no topic filter"));
+        }
+        Ok(Self {
+            wire: Cow::Borrowed(wire),
+            count,
+        })
+    }
+
     /// Puts a list together, for a client's SUBSCRIBE. Costs one allocation.
     ///
     /// # Errors
     /// A filter is longer than 65,535 bytes.
     pub fn collect<'f>(
         filters: impl IntoIterator<Item = (&'f str, SubscribeOptions)>,
-    ) -> Result<SubscribeFilters<'static>, EncodeError> {
+    ) -> Result<Self, EncodeError> {
         let mut wire = Vec::new();
         let mut count = 0;
         for (filter, options) in filters {
@@ -71,7 +152,7 @@ impl<'a> SubscribeFilters<'a> {
             wire.push(options.to_byte());
             count += 1;
         }
-        Ok(SubscribeFilters {
+        Ok(Self {
             wire: Cow::Owned(wire),
             count,
         })
@@ -104,7 +185,7 @@ impl fmt::Debug for SubscribeFilters<'_> {
 impl SubscribeOptions {
     /// Reads the options byte of 5.0, of which the one of 3.1 and 3.1.1 is a part.
     fn from_byte(byte: u8) -> Result<Self, DecodeError> {
-        // [MQTT-3.8.3-5] in 5.0, [MQTT-3-8.3-4] in 3.1.1
+        // [MQTT-3.8.3-5]
         if byte & 0xC0 != 0 {
             return Err(DecodeError::malformed(
                 "reserved bits of the subscription options are set",

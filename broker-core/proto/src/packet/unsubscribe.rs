@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use broker_types::PacketId;
+use broker_types::{PacketId, ProtocolVersion};
 
 use super::UserBlock;
-use crate::EncodeError;
+use super::property::{MISPLACED, Property, PropertyReader};
 use crate::primitive::{self, Reader};
+use crate::{DecodeError, EncodeError};
 
 /// A Client's request to end subscriptions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,21 +28,69 @@ pub struct UnsubscribeFilters<'a> {
     count: usize,
 }
 
+impl<'a> Unsubscribe<'a> {
+    pub(crate) fn decode(body: &mut Reader<'a>, version: ProtocolVersion) -> Result<Self, DecodeError> {
+        let packet_id = body.packet_id()?;
+        let mut user = UserBlock::EMPTY;
+        if version.is_v5() {
+            let mut reader = PropertyReader::open(body)?;
+            user = reader.user();
+            while let Some(property) = reader.next()? {
+                match property {
+                    Property::User(_) => {}
+                    _ => return Err(MISPLACED),
+                }
+            }
+        }
+        Ok(Self {
+            packet_id,
+            user,
+            filters: UnsubscribeFilters::decode(body)?,
+        })
+    }
+
+    pub(crate) fn put(&self, version: ProtocolVersion, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        primitive::put_frame(0xA2, out, |out| {
+            primitive::put_u16(self.packet_id.get(), out);
+            if version.is_v5() {
+                primitive::put_prefixed(out, |out| self.user.put(out))?;
+            }
+            out.extend_from_slice(&self.filters.wire);
+            Ok(())
+        })
+    }
+}
+
 impl<'a> UnsubscribeFilters<'a> {
+    fn decode(body: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let wire = body.0;
+        let mut count = 0;
+        while !body.is_empty() {
+            body.string()?;
+            count += 1;
+        }
+        // [MQTT-3.10.3-2]
+        if count == 0 {
+            return Err(DecodeError::protocol("UNSUBSCRIBE has no topic filter"));
+        }
+        Ok(Self {
+            wire: Cow::Borrowed(wire),
+            count,
+        })
+    }
+
     /// Puts a list together, for a client's UNSUBSCRIBE. Costs one allocation.
     ///
     /// # Errors
     /// A filter is longer than 65,535 bytes.
-    pub fn collect<'f>(
-        filters: impl IntoIterator<Item = &'f str>,
-    ) -> Result<UnsubscribeFilters<'static>, EncodeError> {
+    pub fn collect<'f>(filters: impl IntoIterator<Item = &'f str>) -> Result<Self, EncodeError> {
         let mut wire = Vec::new();
         let mut count = 0;
         for filter in filters {
             primitive::put_binary(filter.as_bytes(), &mut wire)?;
             count += 1;
         }
-        Ok(UnsubscribeFilters {
+        Ok(Self {
             wire: Cow::Owned(wire),
             count,
         })

@@ -1,0 +1,136 @@
+//! From packets to bytes, and the one place where an answer is cut to what its receiver allows. How each packet looks on
+//! the wire stands in its own file; the encodings that are shared between many receivers are in `outgoing.rs`.
+
+use broker_types::ProtocolVersion;
+
+use crate::EncodeError;
+use crate::packet::{AckKind, AckProperties, Packet, UserBlock};
+
+/// What the receiver of an answer allows, as its CONNECT said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerLimits {
+    /// Its Maximum Packet Size in bytes.
+    pub packet_size_max: u32,
+    /// Its Request Problem Information.
+    pub problem_information: bool,
+}
+
+impl Default for AnswerLimits {
+    fn default() -> Self {
+        Self {
+            packet_size_max: u32::MAX,
+            problem_information: true,
+        }
+    }
+}
+
+impl Packet<'_> {
+    /// Appends the packet as `version` writes it. What a version can't say isn't written. (A CONNECT has its own version.)
+    ///
+    /// # Errors
+    /// A field or the packet is too long, or there is no such packet in this version; nothing was appended.
+    pub fn encode(&self, version: ProtocolVersion, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.put(version, &self.said(), out)
+    }
+
+    /// Appends the packet with as much of its Reason String and User Properties as `limits` allow: first the User Properties
+    /// are left out, then the Reason String too `[MQTT-3.1.2-29]`, `[MQTT-3.2.2-19]`, `[MQTT-3.4.2-2]` and their like.
+    ///
+    /// # Errors
+    /// The packet is too large even without them, and must not be sent `[MQTT-3.1.2-24]`; otherwise as [`Self::encode`].
+    pub fn encode_within(
+        &self,
+        version: ProtocolVersion,
+        limits: &AnswerLimits,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let said = self.said();
+        let reason_only = AckProperties {
+            user: UserBlock::EMPTY,
+            ..said
+        };
+        // Request Problem Information doesn't concern CONNACK and DISCONNECT.
+        let may_say =
+            limits.problem_information || matches!(self, Packet::ConnAck(_) | Packet::Disconnect(_));
+        if may_say && !said.is_empty() {
+            for said in [said, reason_only] {
+                if self
+                    .put_within(version, &said, limits.packet_size_max, out)
+                    .is_ok()
+                {
+                    return Ok(());
+                }
+            }
+        }
+        self.put_within(version, &AckProperties::EMPTY, limits.packet_size_max, out)
+    }
+
+    fn put_within(
+        &self,
+        version: ProtocolVersion,
+        said: &AckProperties<'_>,
+        max: u32,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let start = out.len();
+        self.put(version, said, out)?;
+        let (size, max) = (out.len() - start, max as usize);
+        if size > max {
+            out.truncate(start);
+            return Err(EncodeError::PacketTooLarge { size, max });
+        }
+        Ok(())
+    }
+
+    /// Appends the packet with `said` in place of its own Reason String and User Properties.
+    fn put(
+        &self,
+        version: ProtocolVersion,
+        said: &AckProperties<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        match self {
+            Self::Connect(packet) => packet.put(out),
+            Self::ConnAck(packet) => packet.put(version, said, out),
+            Self::Publish(packet) => packet.encode(version, out),
+            Self::PubAck(packet) => packet.put(AckKind::PubAck, version, said, out),
+            Self::PubRec(packet) => packet.put(AckKind::PubRec, version, said, out),
+            Self::PubRel(packet) => packet.put(AckKind::PubRel, version, said, out),
+            Self::PubComp(packet) => packet.put(AckKind::PubComp, version, said, out),
+            Self::Subscribe(packet) => packet.put(version, out),
+            Self::SubAck(packet) => packet.put(version, said, out),
+            Self::Unsubscribe(packet) => packet.put(version, out),
+            Self::UnsubAck(packet) => packet.put(version, said, out),
+            Self::PingReq => {
+                out.extend_from_slice(&[0xC0, 0]);
+                Ok(())
+            }
+            Self::PingResp => {
+                out.extend_from_slice(&[0xD0, 0]);
+                Ok(())
+            }
+            Self::Disconnect(packet) => packet.put(version, said, out),
+            Self::Auth(packet) => packet.put(version, said, out),
+        }
+    }
+
+    /// Returns the Reason String and the User Properties of a packet that may lose them.
+    fn said(&self) -> AckProperties<'_> {
+        match self {
+            Self::ConnAck(packet) => packet.properties,
+            Self::PubAck(packet) | Self::PubRec(packet) | Self::PubRel(packet) | Self::PubComp(packet) => {
+                packet.properties
+            }
+            Self::SubAck(packet) => packet.properties,
+            Self::UnsubAck(packet) => packet.properties,
+            Self::Disconnect(packet) => packet.properties,
+            Self::Auth(packet) => packet.properties,
+            Self::Connect(_)
+            | Self::Publish(_)
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::PingReq
+            | Self::PingResp => AckProperties::EMPTY,
+        }
+    }
+}
