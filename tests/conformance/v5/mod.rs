@@ -1,0 +1,3 @@
+//! MQTT 5.0, one file per section of the standard.
+
+mod smoke;
