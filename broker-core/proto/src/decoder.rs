@@ -236,3 +236,6 @@ struct Header {
     /// Bytes of the whole packet.
     size: usize,
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,3 +134,117 @@ impl Packet<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use broker_types::{PacketId, PropertiesBuilder, ReasonCode};
+
+    use super::*;
+    use crate::packet::{Ack, Auth, Connect, Disconnect};
+
+    const V5: ProtocolVersion = ProtocolVersion::V5;
+
+    #[test]
+    fn what_does_not_fit_is_left_out_in_order() {
+        let user = PropertiesBuilder::new().user("n", "v").build().unwrap();
+        let ack = Packet::PubAck(Ack {
+            properties: AckProperties {
+                reason_string: Some("why"),
+                user: (&user).into(),
+            },
+            ..Ack::new(PacketId::new(1).unwrap(), ReasonCode::NotAuthorized)
+        });
+        let within = |packet_size_max, problem_information| {
+            let mut out = vec![0xEE];
+            let limits = AnswerLimits {
+                packet_size_max,
+                problem_information,
+            };
+            let result = ack.encode_within(V5, &limits, &mut out);
+            result
+                .map(|()| out.len() - 1)
+                .inspect_err(|_| assert_eq!(out, [0xEE]))
+        };
+        // 5 bytes bare, 12 with the Reason String, 19 with the User Property too
+        let (bare, with_reason, full) = (5, 12, 19);
+        assert_eq!(within(u32::MAX, true), Ok(full));
+        assert_eq!(within(19, true), Ok(full));
+        assert_eq!(within(18, true), Ok(with_reason));
+        assert_eq!(within(12, true), Ok(with_reason));
+        assert_eq!(within(11, true), Ok(bare));
+        assert_eq!(within(5, true), Ok(bare));
+        assert_eq!(
+            within(4, true),
+            Err(EncodeError::PacketTooLarge { size: 5, max: 4 })
+        );
+        assert_eq!(within(u32::MAX, false), Ok(bare));
+    }
+
+    #[test]
+    fn problem_information_does_not_concern_disconnect() {
+        let limits = AnswerLimits {
+            problem_information: false,
+            ..AnswerLimits::default()
+        };
+        let packet = Packet::Disconnect(Disconnect {
+            properties: AckProperties {
+                reason_string: Some("why"),
+                ..AckProperties::EMPTY
+            },
+            ..Disconnect::new(ReasonCode::ServerBusy)
+        });
+        let mut out = Vec::new();
+        packet.encode_within(V5, &limits, &mut out).unwrap();
+        assert_eq!(out, [&[0xE0, 8, 0x89, 6, 0x1F, 0, 3][..], b"why"].concat());
+    }
+
+    #[test]
+    fn a_reason_string_that_no_packet_can_hold_is_left_out() {
+        let long = "x".repeat(65_536);
+        let mut ack = Ack::new(PacketId::new(1).unwrap(), ReasonCode::Success);
+        ack.properties.reason_string = Some(&long);
+        let mut out = Vec::new();
+        let packet = Packet::PubAck(ack);
+        assert_eq!(
+            packet.encode(V5, &mut out),
+            Err(EncodeError::FieldTooLong(65_536))
+        );
+        assert!(out.is_empty());
+        packet
+            .encode_within(V5, &AnswerLimits::default(), &mut out)
+            .unwrap();
+        assert_eq!(out, [0x40, 2, 0, 1]);
+    }
+
+    #[test]
+    fn what_can_not_be_written_leaves_nothing_behind() {
+        let long = "x".repeat(65_536);
+        let mut out = vec![1, 2, 3];
+        let connect = Packet::Connect(Box::new(Connect::new(V5, &long)));
+        assert_eq!(
+            connect.encode(V5, &mut out),
+            Err(EncodeError::FieldTooLong(65_536))
+        );
+        let auth = Packet::Auth(Auth {
+            reason: ReasonCode::Success,
+            method: None,
+            data: None,
+            properties: AckProperties::EMPTY,
+        });
+        let v311 = ProtocolVersion::V311;
+        assert_eq!(auth.encode(v311, &mut out), Err(EncodeError::NotInVersion(v311)));
+        assert_eq!(out, [1, 2, 3]);
+    }
+
+    #[test]
+    fn long_bodies_get_a_long_length() {
+        let id = "x".repeat(20_000);
+        let mut out = Vec::new();
+        let connect = Packet::Connect(Box::new(Connect::new(V5, &id)));
+        connect.encode(V5, &mut out).unwrap();
+        // 20,013 = 0x2D + 0x1C·128 + 1·16384
+        assert_eq!(out[..4], [0x10, 0xAD, 0x9C, 0x01]);
+        assert_eq!(out.len(), 4 + 20_013);
+        assert_eq!(out[4..14], *b"\0\x04MQTT\x05\x02\0\0");
+    }
+}
