@@ -64,7 +64,7 @@ impl Cursor {
 #[derive(Debug)]
 struct Store<V> {
     entries: Slab<Entry<V>>,
-    by_topic: HashTable<u32>,
+    by_topic: HashTable<Place>,
     sorted: BTreeMap<Key, u32>,
     /// Those that expire.
     expiring: BTreeSet<(Timestamp, u32)>,
@@ -78,6 +78,13 @@ struct Entry<V> {
     value: V,
     bytes: u32,
     expires: Timestamp,
+}
+
+/// Where an entry stands, with enough of its topic's hash to let the table grow without a look at a million topics.
+#[derive(Debug)]
+struct Place {
+    tag: u32,
+    at: u32,
 }
 
 /// A Topic Name that can be looked for with a text.
@@ -245,10 +252,11 @@ impl<V: Clone> Store<V> {
     }
 
     fn find(&self, topic: &str) -> Option<u32> {
-        let hash = self.hasher.hash_one(topic);
-        self.by_topic
-            .find(hash, |&at| self.entries[at as usize].topic.as_str() == topic)
-            .copied()
+        let tag = self.tag(topic);
+        let found = self.by_topic.find(spread(tag), |place| {
+            place.tag == tag && self.entries[place.at as usize].topic.as_str() == topic
+        })?;
+        Some(found.at)
     }
 
     fn valid(&self, at: u32, now: Timestamp) -> Option<V> {
@@ -257,20 +265,19 @@ impl<V: Clone> Store<V> {
     }
 
     fn add(&mut self, entry: Entry<V>) {
-        let hash = self.hasher.hash_one(entry.topic.as_str());
+        let tag = self.tag(entry.topic.as_str());
         let key = Key(entry.topic.clone());
         let expires = entry.expires;
         let at = u32::try_from(self.entries.insert(entry)).expect("fewer than 2^32 retained messages");
-        let (entries, hasher) = (&self.entries, &self.hasher);
-        self.by_topic.insert_unique(hash, at, |&at| {
-            hasher.hash_one(entries[at as usize].topic.as_str())
-        });
+        self.by_topic
+            .insert_unique(spread(tag), Place { tag, at }, |place| spread(place.tag));
         self.sorted.insert(key, at);
         if expires != Timestamp::NEVER {
             self.expiring.insert((expires, at));
         }
     }
 
+    /// Puts all of `new` in the place of what stands at `at`, but its topic, whose text the key shares.
     fn replace(&mut self, at: u32, new: Entry<V>) -> V {
         let entry = &mut self.entries[at as usize];
         self.bytes -= u64::from(entry.bytes);
@@ -280,7 +287,6 @@ impl<V: Clone> Store<V> {
                 self.expiring.insert((new.expires, at));
             }
         }
-        // The old topic's text stays: the key shares it. Both are equal.
         entry.bytes = new.bytes;
         entry.expires = new.expires;
         std::mem::replace(&mut entry.value, new.value)
@@ -288,8 +294,8 @@ impl<V: Clone> Store<V> {
 
     fn take(&mut self, at: u32) -> Entry<V> {
         let entry = self.entries.remove(at as usize);
-        let hash = self.hasher.hash_one(entry.topic.as_str());
-        if let Ok(found) = self.by_topic.find_entry(hash, |&other| other == at) {
+        let tag = self.tag(entry.topic.as_str());
+        if let Ok(found) = self.by_topic.find_entry(spread(tag), |place| place.at == at) {
             found.remove();
         }
         self.sorted.remove(entry.topic.as_str());
@@ -301,4 +307,14 @@ impl<V: Clone> Store<V> {
         }
         entry
     }
+
+    #[expect(clippy::cast_possible_truncation, reason = "32 bits of the hash are kept")]
+    fn tag(&self, topic: &str) -> u32 {
+        self.hasher.hash_one(topic) as u32
+    }
+}
+
+/// Fills the 64 bits that the hash table looks at.
+fn spread(tag: u32) -> u64 {
+    u64::from(tag).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -3,9 +3,9 @@
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-/// A node's place in the arena. The root is nobody's child, so its number stands for "none".
-pub(super) type NodeId = u32;
-/// No child.
+use super::arena::NodeId;
+
+/// No child: the root's number, since the root is nobody's.
 pub(super) const NONE: NodeId = 0;
 
 /// Above this many children with a name a hash table finds them, below a scan.
@@ -114,4 +114,68 @@ impl Branch {
 /// Fills the 64 bits that the hash table looks at: the place from the low ones, a check from the high ones.
 fn spread(tag: u32) -> u64 {
     u64::from(tag).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Levels with equal hashes are rare, and an attacker's wish.
+    #[test]
+    fn children_with_equal_tags_are_told_apart() {
+        let mut branch = Branch::default();
+        for child in 1..=40 {
+            branch.insert(Edge { tag: 7, child });
+        }
+        branch.remove(Edge { tag: 7, child: 13 });
+        branch.replace(Edge { tag: 7, child: 20 }, 99);
+        let found = |child| branch.find(7, |c| c == child);
+        assert_eq!(
+            [found(12), found(13), found(20), found(99)],
+            [Some(12), None, None, Some(99)]
+        );
+        assert_eq!(branch.len(), 39);
+    }
+
+    #[test]
+    fn growing_and_shrinking_keeps_all() {
+        let mut branch = Branch::default();
+        let edge = |n| Edge {
+            tag: n * 31,
+            child: n,
+        };
+        for n in 1..=1000 {
+            branch.insert(edge(n));
+            assert!(
+                (1..=n)
+                    .step_by(7)
+                    .all(|n| branch.find(n * 31, |c| c == n).is_some())
+            );
+        }
+        assert!(matches!(branch.named, Named::Many(_)));
+        for n in (2..=1000).rev() {
+            branch.remove(edge(n));
+            assert_eq!(branch.find(n * 31, |_| true), None);
+            assert!(
+                (1..n)
+                    .step_by(7)
+                    .all(|n| branch.find(n * 31, |c| c == n).is_some())
+            );
+        }
+        assert!(matches!(branch.named, Named::Few(_)));
+        assert_eq!(branch.only(), Some(1));
+    }
+
+    #[test]
+    fn the_only_child_may_be_a_wildcard() {
+        let mut branch = Branch {
+            plus: 5,
+            ..Branch::default()
+        };
+        assert_eq!(branch.only(), Some(5));
+        branch.hash = 6;
+        assert_eq!(branch.only(), None);
+        branch.plus = NONE;
+        assert_eq!(branch.only(), Some(6));
+    }
 }

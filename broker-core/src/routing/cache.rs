@@ -52,14 +52,16 @@ impl<S: Subscriber> TopicCache<S> {
         if let Some(found) = self.entries.get(topic.as_str()) {
             return Rc::clone(found);
         }
-        // Somebody may still hold the last answer.
-        if Rc::get_mut(&mut self.scratch).is_none() {
-            self.scratch = Rc::new(Matches::new());
-        }
-        let Some(scratch) = Rc::get_mut(&mut self.scratch) else {
-            unreachable!("nobody else has it")
+        let generation = match Rc::get_mut(&mut self.scratch) {
+            Some(scratch) if scratch.len() <= self.matches_max => routes.matches(topic, scratch),
+            // The last answer is still held by somebody, or keeps more memory than it is good for.
+            _ => {
+                let mut matches = Matches::new();
+                let generation = routes.matches(topic, &mut matches);
+                self.scratch = Rc::new(matches);
+                generation
+            }
         };
-        let generation = routes.matches(topic, scratch);
         if generation != self.generation {
             self.forget(generation);
         }
@@ -78,6 +80,12 @@ impl<S: Subscriber> TopicCache<S> {
                 scratch.clear();
             }
         }
+    }
+
+    /// Returns how many topics and matches are remembered.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.entries.len(), self.held)
     }
 
     fn forget(&mut self, generation: u64) {

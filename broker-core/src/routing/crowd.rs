@@ -51,11 +51,9 @@ impl<S: Subscriber> Crowd<S> {
     }
 
     /// Takes the subscription of the subscriber `id` out.
-    pub(super) fn remove(&mut self, id: u64) -> bool {
-        let Some(at) = self.position(id) else {
-            return false;
-        };
-        self.subscriptions.swap_remove(at);
+    pub(super) fn remove(&mut self, id: u64) -> Option<Subscription<S>> {
+        let at = self.position(id)?;
+        let removed = self.subscriptions.swap_remove(at);
         if let Some(index) = &mut self.index {
             index.remove(&id);
             if let Some(moved) = self.subscriptions.get(at) {
@@ -65,7 +63,7 @@ impl<S: Subscriber> Crowd<S> {
         if self.subscriptions.len() <= SCAN_MAX / 2 && self.index.take().is_some() {
             self.subscriptions.shrink_to_fit();
         }
-        true
+        Some(removed)
     }
 
     /// Returns where the subscription of `id` stands.
@@ -131,18 +129,16 @@ impl<S: Subscriber> Holders<S> {
     }
 
     /// Takes the subscription of `id` without Share Name out. Leaves `None` when it was the last thing here.
-    pub(super) fn remove(slot: &mut Option<Self>, id: u64) -> bool {
-        let removed = match slot {
-            None => return false,
-            Some(Self::One(one)) if one.who.id() == id => {
-                *slot = None;
-                return true;
-            }
-            Some(Self::One(_)) => return false,
-            Some(Self::Many(many)) => many.plain.remove(id),
-        };
-        Self::tidy(slot);
-        removed
+    pub(super) fn remove(slot: &mut Option<Self>, id: u64) -> Option<Subscription<S>> {
+        if let Some(Self::Many(many)) = slot {
+            let removed = many.plain.remove(id);
+            Self::tidy(slot);
+            return removed;
+        }
+        match slot.take_if(|holders| holders.plain().iter().any(|s| s.who.id() == id))? {
+            Self::One(one) => Some(one),
+            Self::Many(_) => None,
+        }
     }
 
     /// Goes back to the smaller forms where they will do.

@@ -30,3 +30,27 @@ impl Interest {
         slots
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_slot_is_told_apart() {
+        let mut interest = Interest::default();
+        let nobody = TopicRef::new("a/b").unwrap();
+        assert_eq!(interest.slots(nobody), 0);
+        for (filter, slot) in [("a/#", 0), ("a/+", 3), ("a/b", 63), ("a/b", 1), ("b/#", 2)] {
+            interest.add(&TopicFilter::new(filter).unwrap(), slot);
+        }
+        assert_eq!(interest.slots(nobody), 1 | 1 << 1 | 1 << 3 | 1 << 63);
+        assert_eq!(interest.slots(TopicRef::new("b").unwrap()), 1 << 2);
+        assert_eq!(interest.slots(TopicRef::new("c").unwrap()), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "64 slots")]
+    fn there_is_no_65th_slot() {
+        Interest::default().add(&TopicFilter::new("a").unwrap(), 64);
+    }
+}

@@ -3,19 +3,22 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `trie`, `branch`, `text` | Topic Filters to values, and the walk that finds the filters a Topic Name matches |
+//! | `trie`, `arena`, `branch`, `text` | Topic Filters to values, and the walk that finds the filters a Topic Name matches |
 //! | `routes` | the broker's one table of subscriptions |
 //! | `crowd` | who holds one filter |
 //! | `shared` | groups of Shared Subscriptions, and which member gets the message |
 //! | `cache` | what a shard remembers of its busy topics |
 //! | `interest` | the same trie for the filters of plugins |
 
+mod arena;
 mod branch;
 mod cache;
 mod crowd;
 mod interest;
 mod routes;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod text;
 mod trie;
 
@@ -28,7 +31,8 @@ pub(crate) use interest::Interest;
 pub(crate) use routes::{Routes, Subscribed};
 pub(crate) use shared::{Group, Published, ShareStrategy};
 
-/// Whoever can hold a subscription. The engine's is a shared Session; cloning it must be cheap.
+/// Whoever can hold a subscription. The engine's is a shared Session; cloning it must be cheap. All methods are called
+/// under routing's locks: they answer from a field, an atomic one if it changes, and take no lock.
 pub(crate) trait Subscriber: Clone + Send + Sync {
     /// Names the subscriber; never changes, and no two have the same.
     fn id(&self) -> u64;

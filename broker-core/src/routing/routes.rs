@@ -69,18 +69,26 @@ impl<S: Subscriber> Routes<S> {
             None => {
                 let new = Holders::insert(slot, subscription);
                 table.plain += usize::from(new);
+                self.changed(&table);
                 new
             }
             Some(share) => {
-                let group = Holders::many(slot).groups.entry_ref(share).or_insert_with(|| {
-                    Arc::new(Group::new(share.clone(), filter.filter.clone(), self.strategy))
+                let groups = &mut Holders::many(slot).groups;
+                // Who looked the group up sees it change.
+                let known = groups.get(share).cloned();
+                let group = known.clone().unwrap_or_else(|| {
+                    let group = Arc::new(Group::new(share.clone(), filter.filter.clone(), self.strategy));
+                    groups.insert(share.clone(), Arc::clone(&group));
+                    group
                 });
                 let new = group.join(subscription);
                 table.shared += usize::from(new);
+                if known.is_none() {
+                    self.changed(&table);
+                }
                 new
             }
         };
-        self.changed(&table);
         if new {
             Subscribed::New
         } else {
@@ -90,34 +98,41 @@ impl<S: Subscriber> Routes<S> {
 
     /// Ends the subscription of the subscriber `who_id` to `filter`. Tells whether there was one.
     pub(crate) fn unsubscribe(&self, who_id: u64, filter: &SubscriptionFilter) -> bool {
+        // Dropped after the lock: it may be all that kept the subscriber alive.
+        let mut removed = None;
         let mut table = self.write();
-        let mut removed = false;
         match &filter.share {
             None => {
                 table.filters.update(filter.filter.as_str(), |slot| {
                     removed = Holders::remove(slot, who_id);
                 });
-                table.plain -= usize::from(removed);
+                if removed.is_some() {
+                    table.plain -= 1;
+                    self.changed(&table);
+                }
             }
             Some(share) => {
+                let mut dissolved = false;
                 table.filters.update(filter.filter.as_str(), |slot| {
                     let Some(Holders::Many(many)) = slot else { return };
                     let Some(group) = many.groups.get(share) else {
                         return;
                     };
                     removed = group.leave(who_id);
-                    if group.len() == 0 {
+                    dissolved = group.len() == 0;
+                    if dissolved {
                         many.groups.remove(share);
                         Holders::tidy(slot);
                     }
                 });
-                table.shared -= usize::from(removed);
+                table.shared -= usize::from(removed.is_some());
+                if dissolved {
+                    self.changed(&table);
+                }
             }
         }
-        if removed {
-            self.changed(&table);
-        }
-        removed
+        drop(table);
+        removed.is_some()
     }
 
     /// Fills `out` with everything `topic` matches, and returns the generation it stands for.
@@ -161,6 +176,12 @@ impl<S: Subscriber> Routes<S> {
     pub(crate) fn count(&self) -> (usize, usize) {
         let table = self.read();
         (table.plain, table.shared)
+    }
+
+    /// Returns how many trie nodes are in use.
+    #[cfg(test)]
+    pub(super) fn nodes(&self) -> usize {
+        self.read().filters.nodes()
     }
 
     /// Takes the table as proof that the change is made under the lock, where a look-up can't fall between.

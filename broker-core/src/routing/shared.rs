@@ -135,7 +135,7 @@ impl<S: Subscriber> Group<S> {
         self.state().members.insert(member)
     }
 
-    pub(super) fn leave(&self, id: u64) -> bool {
+    pub(super) fn leave(&self, id: u64) -> Option<Subscription<S>> {
         self.state().members.remove(id)
     }
 
@@ -205,4 +205,167 @@ fn hashed(text: &str, count: usize) -> usize {
     use std::hash::BuildHasher;
     // Fixed, so that a publisher keeps its member when the broker starts again.
     index(foldhash::fast::FixedState::with_seed(0).hash_one(text), count)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    use super::super::tests::{Client, client, topic};
+    use super::*;
+
+    struct Fixture {
+        group: Group<Arc<Client>>,
+        clients: Vec<Arc<Client>>,
+    }
+
+    fn group(strategy: ShareStrategy, members: u64) -> Fixture {
+        let group = Group::new(
+            ShareName::new("g").unwrap(),
+            TopicFilter::new("a/#").unwrap(),
+            strategy,
+        );
+        let clients: Vec<_> = (0..members).map(client).collect();
+        for who in &clients {
+            group.join(Subscription {
+                who: Arc::clone(who),
+                options: super::super::SubscriptionOptions::default(),
+            });
+        }
+        Fixture { group, clients }
+    }
+
+    impl Fixture {
+        fn pick(&self, name: &str, publisher: &str, without: Option<u64>) -> Option<u64> {
+            let published = Published {
+                topic: topic(name),
+                publisher,
+            };
+            self.group.pick(published, without).map(|picked| picked.who.id())
+        }
+
+        fn picks(&self, count: usize) -> Vec<u64> {
+            (0..count).filter_map(|_| self.pick("a/b", "p", None)).collect()
+        }
+
+        fn connect(&self, connected: &[u64]) {
+            for who in &self.clients {
+                who.connected
+                    .store(connected.contains(&who.id()), Ordering::Relaxed);
+            }
+        }
+    }
+
+    const ALL: [ShareStrategy; 6] = [
+        ShareStrategy::RoundRobin,
+        ShareStrategy::Random(1),
+        ShareStrategy::Sticky,
+        ShareStrategy::HashClient,
+        ShareStrategy::HashTopic,
+        ShareStrategy::LeastInflight,
+    ];
+
+    #[test]
+    fn every_strategy_prefers_the_connected_and_spares_the_excluded() {
+        for strategy in ALL {
+            let fixture = group(strategy, 5);
+            fixture.connect(&[2, 3]);
+            assert!(
+                fixture.picks(50).iter().all(|id| [2, 3].contains(id)),
+                "{strategy:?}"
+            );
+            for _ in 0..50 {
+                assert_eq!(fixture.pick("a/b", "p", Some(3)), Some(2), "{strategy:?}");
+            }
+            fixture.connect(&[3]);
+            let other = fixture.pick("a/b", "p", Some(3));
+            assert!(
+                other.is_some_and(|id| id != 3),
+                "{strategy:?}: a Session that waits, not the excluded one"
+            );
+            fixture.connect(&[]);
+            assert_eq!(
+                fixture.picks(1).len(),
+                1,
+                "{strategy:?}: somebody's Session keeps it"
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_group_picks_nobody() {
+        for strategy in ALL {
+            assert_eq!(group(strategy, 0).pick("a", "p", None), None);
+            assert_eq!(group(strategy, 1).pick("a", "p", Some(0)), None);
+            let fixture = group(strategy, 3);
+            for id in [2, 0, 1] {
+                assert_eq!(fixture.picks(1).len(), 1, "{strategy:?}");
+                assert!(fixture.group.leave(id).is_some());
+            }
+            assert_eq!(fixture.picks(1), [], "{strategy:?}");
+        }
+    }
+
+    #[test]
+    fn round_robin_takes_turns() {
+        let fixture = group(ShareStrategy::RoundRobin, 3);
+        assert_eq!(fixture.picks(7), [0, 1, 2, 0, 1, 2, 0]);
+        fixture.connect(&[0, 2]);
+        assert_eq!(fixture.picks(4), [2, 0, 2, 0]);
+    }
+
+    #[test]
+    fn random_reaches_all_and_repeats_with_its_seed() {
+        let picks = group(ShareStrategy::Random(7), 4).picks(200);
+        assert_eq!(picks.iter().collect::<BTreeSet<_>>().len(), 4);
+        assert_eq!(picks, group(ShareStrategy::Random(7), 4).picks(200));
+        assert_ne!(picks, group(ShareStrategy::Random(8), 4).picks(200));
+    }
+
+    #[test]
+    fn sticky_stays_until_it_must_move() {
+        let fixture = group(ShareStrategy::Sticky, 3);
+        assert_eq!(fixture.picks(3), [0, 0, 0]);
+        fixture.connect(&[1, 2]);
+        assert_eq!(fixture.picks(2), [1, 1]);
+        fixture.connect(&[0, 1, 2]);
+        assert_eq!(fixture.picks(2), [1, 1]);
+    }
+
+    #[test]
+    fn hashes_keep_a_publisher_and_a_topic_together() {
+        for strategy in [ShareStrategy::HashClient, ShareStrategy::HashTopic] {
+            let fixture = group(strategy, 8);
+            let mut by_client = BTreeSet::new();
+            let mut by_topic = BTreeSet::new();
+            for n in 0..100 {
+                by_client.insert(fixture.pick("a/b", &n.to_string(), None));
+                by_topic.insert(fixture.pick(&format!("a/{n}"), "p", None));
+            }
+            let hashes_client = strategy == ShareStrategy::HashClient;
+            assert_eq!(by_client.len() > 4, hashes_client, "{strategy:?}");
+            assert_eq!(by_topic.len() > 4, !hashes_client, "{strategy:?}");
+        }
+    }
+
+    #[test]
+    fn least_inflight_takes_the_idlest() {
+        let fixture = group(ShareStrategy::LeastInflight, 3);
+        for (who, inflight) in fixture.clients.iter().zip([5, 1, 3]) {
+            who.inflight.store(inflight, Ordering::Relaxed);
+        }
+        assert_eq!(fixture.picks(2), [1, 1]);
+        fixture.connect(&[0, 2]);
+        assert_eq!(fixture.picks(1), [2]);
+    }
+
+    #[test]
+    fn a_plugin_may_choose() {
+        let fixture = group(ShareStrategy::RoundRobin, 3);
+        let last = fixture.group.pick_by(|members| members.len().checked_sub(1));
+        assert_eq!(last.map(|s| s.who.id()), Some(2));
+        assert!(fixture.group.pick_by(|_| Some(99)).is_none());
+    }
 }

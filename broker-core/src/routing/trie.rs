@@ -1,9 +1,9 @@
 //! Topic Filters to values, and the walk that finds those a Topic Name matches.
 //!
 //! A radix tree over whole levels: a node holds as many levels as all filters below it share, so the tail that only
-//! one filter has is one node, however deep. Nodes live in an arena (a `Vec`, indexes of 32 bits, a free list). Each takes
-//! 64 bytes, text included, and one cache line; those with children have a [`Branch`] besides. The form depends
-//! on the filters held and not on how they came: removing one takes back every node made for it.
+//! one filter has is one node, however deep. A node takes 64 bytes, its text included, and one cache line; those
+//! with children have a [`Branch`] besides. The form depends on the filters held and not on how they came: removing
+//! one takes back every node made for it.
 //!
 //! Levels are found by a seeded hash and compared as text. Numbering them instead ("interning") costs one more table, and
 //! with a million different device names that table is two more cache misses for each look-up.
@@ -17,7 +17,8 @@ use std::hash::{BuildHasher, Hasher};
 use broker_types::TopicRef;
 use smallvec::SmallVec;
 
-use super::branch::{Branch, Edge, NONE, NodeId};
+use super::arena::{Arena, NodeId};
+use super::branch::{Branch, Edge, NONE};
 use super::text::Text;
 
 const ROOT: NodeId = 0;
@@ -25,9 +26,8 @@ const ROOT: NodeId = 0;
 /// A map from Topic Filters, given as text that has been checked.
 #[derive(Debug)]
 pub(super) struct Trie<T> {
-    /// The root stands first, without text or value. Freed nodes are linked by `free`.
-    nodes: Vec<Node<T>>,
-    free: Vec<NodeId>,
+    /// The root stands first, without text or value.
+    nodes: Arena<Node<T>>,
     hasher: foldhash::fast::RandomState,
 }
 
@@ -49,9 +49,10 @@ struct Level<'t> {
 
 impl<T> Default for Trie<T> {
     fn default() -> Self {
+        let mut nodes = Arena::new();
+        nodes.add(Node::new(b""));
         Self {
-            nodes: vec![Node::new(b"")],
-            free: Vec::new(),
+            nodes,
             hasher: foldhash::fast::RandomState::default(),
         }
     }
@@ -70,7 +71,7 @@ impl<T> Trie<T> {
         let mut open = SmallVec::<[(NodeId, u32); 16]>::new();
         self.open(root, &levels, 0, topic.is_dollar(), &mut open);
         while let Some((id, at)) = open.pop() {
-            let node = self.node(id);
+            let node = &self.nodes[id];
             let Some(at) = consume(node.text.as_bytes(), &levels, at) else {
                 continue;
             };
@@ -112,13 +113,13 @@ impl<T> Trie<T> {
         let mut at = ROOT;
         loop {
             at = self.child(at, first(rest))?;
-            let text = self.node(at).text.as_bytes();
+            let text = self.nodes[at].text.as_bytes();
             let common = common(text, rest);
             if common < text.len() {
                 return None;
             }
             if common == rest.len() {
-                return self.node(at).value.as_ref();
+                return self.nodes[at].value.as_ref();
             }
             rest = &rest[common + 1..];
         }
@@ -130,11 +131,11 @@ impl<T> Trie<T> {
         let mut parent = ROOT;
         let at = loop {
             let Some(mut child) = self.child(parent, first(rest)) else {
-                let leaf = self.add(Node::new(rest));
+                let leaf = self.nodes.add(Node::new(rest));
                 self.link(parent, leaf);
                 break leaf;
             };
-            let text = self.node(child).text.as_bytes();
+            let text = self.nodes[child].text.as_bytes();
             let common = common(text, rest);
             if common < text.len() {
                 child = self.split(parent, child, common);
@@ -145,7 +146,7 @@ impl<T> Trie<T> {
             rest = &rest[common + 1..];
             parent = child;
         };
-        &mut self.node_mut(at).value
+        &mut self.nodes[at].value
     }
 
     /// Lets `change` have the value of `filter`, if there is one, and takes the filter out when it leaves `None`.
@@ -156,7 +157,7 @@ impl<T> Trie<T> {
             let Some(child) = self.child(path[path.len() - 1], first(rest)) else {
                 return;
             };
-            let text = self.node(child).text.as_bytes();
+            let text = self.nodes[child].text.as_bytes();
             let common = common(text, rest);
             if common < text.len() {
                 return;
@@ -167,7 +168,7 @@ impl<T> Trie<T> {
             rest = &rest[common + 1..];
             path.push(child);
         };
-        let value = &mut self.node_mut(at).value;
+        let value = &mut self.nodes[at].value;
         if value.is_none() {
             return;
         }
@@ -181,14 +182,14 @@ impl<T> Trie<T> {
     /// purpose by it. Goes no further up: a parent without value had two children before.
     fn prune(&mut self, at: NodeId, path: &[NodeId]) {
         let (&parent, above) = path.split_last().expect("a path begins at the root");
-        if self.node(at).branch.is_some() {
+        if self.nodes[at].branch.is_some() {
             self.join(parent, at);
             return;
         }
         self.unlink(parent, at);
-        self.take(at);
+        self.free(at);
         if let Some(&grandparent) = above.last()
-            && self.node(parent).value.is_none()
+            && self.nodes[parent].value.is_none()
         {
             self.join(grandparent, parent);
         }
@@ -196,28 +197,28 @@ impl<T> Trie<T> {
 
     /// Puts a new node between `parent` and `child` that holds the first `common` bytes of the child's text.
     fn split(&mut self, parent: NodeId, child: NodeId, common: usize) -> NodeId {
-        let text = self.node(child).text.clone();
-        let upper = self.add(Node::new(&text.as_bytes()[..common]));
+        let text = self.nodes[child].text.clone();
+        let upper = self.nodes.add(Node::new(&text.as_bytes()[..common]));
         self.relink(parent, child, upper);
-        self.node_mut(child).text = Text::new(&text.as_bytes()[common + 1..]);
+        self.nodes[child].text = Text::new(&text.as_bytes()[common + 1..]);
         self.link(upper, child);
         upper
     }
 
     /// Undoes [`Trie::split`], if `at` has exactly one child.
     fn join(&mut self, parent: NodeId, at: NodeId) {
-        let Some(child) = self.node(at).branch.as_ref().and_then(|branch| branch.only()) else {
+        let Some(child) = self.nodes[at].branch.as_ref().and_then(|branch| branch.only()) else {
             return;
         };
-        let text = [self.node(at).text.as_bytes(), self.node(child).text.as_bytes()].join(&b'/');
+        let text = [self.nodes[at].text.as_bytes(), self.nodes[child].text.as_bytes()].join(&b'/');
         self.relink(parent, at, child);
-        self.node_mut(child).text = Text::new(&text);
-        self.take(at);
+        self.nodes[child].text = Text::new(&text);
+        self.free(at);
     }
 
     /// Returns the child of `parent` whose text begins with `level`.
     fn child(&self, parent: NodeId, level: &[u8]) -> Option<NodeId> {
-        let branch = self.node(parent).branch.as_ref()?;
+        let branch = self.nodes[parent].branch.as_ref()?;
         match level {
             b"+" => (branch.plus != NONE).then_some(branch.plus),
             b"#" => (branch.hash != NONE).then_some(branch.hash),
@@ -233,13 +234,13 @@ impl<T> Trie<T> {
 
     fn named(&self, branch: &Branch, level: &Level<'_>) -> Option<NodeId> {
         branch.find(level.tag, |child| {
-            first(self.node(child).text.as_bytes()) == level.text
+            first(self.nodes[child].text.as_bytes()) == level.text
         })
     }
 
     fn link(&mut self, parent: NodeId, child: NodeId) {
         let way = self.way(child);
-        let branch = self.node_mut(parent).branch.get_or_insert_default();
+        let branch = self.nodes[parent].branch.get_or_insert_default();
         match way {
             Way::Plus => branch.plus = child,
             Way::Hash => branch.hash = child,
@@ -250,7 +251,7 @@ impl<T> Trie<T> {
     /// Puts `new` where `old` is linked; both begin with the same level.
     fn relink(&mut self, parent: NodeId, old: NodeId, new: NodeId) {
         let way = self.way(old);
-        let branch = self.node_mut(parent).branch.get_or_insert_default();
+        let branch = self.nodes[parent].branch.get_or_insert_default();
         match way {
             Way::Plus => branch.plus = new,
             Way::Hash => branch.hash = new,
@@ -260,7 +261,7 @@ impl<T> Trie<T> {
 
     fn unlink(&mut self, parent: NodeId, child: NodeId) {
         let way = self.way(child);
-        let node = self.node_mut(parent);
+        let node = &mut self.nodes[parent];
         let Some(branch) = &mut node.branch else { return };
         match way {
             Way::Plus => branch.plus = NONE,
@@ -274,7 +275,7 @@ impl<T> Trie<T> {
 
     /// Tells how a parent finds `child`.
     fn way(&self, child: NodeId) -> Way {
-        match first(self.node(child).text.as_bytes()) {
+        match first(self.nodes[child].text.as_bytes()) {
             b"+" => Way::Plus,
             b"#" => Way::Hash,
             level => Way::Named(self.tag(level)),
@@ -288,28 +289,9 @@ impl<T> Trie<T> {
         hasher.finish() as u32
     }
 
-    fn node(&self, id: NodeId) -> &Node<T> {
-        &self.nodes[id as usize]
-    }
-
-    fn node_mut(&mut self, id: NodeId) -> &mut Node<T> {
-        &mut self.nodes[id as usize]
-    }
-
-    fn add(&mut self, node: Node<T>) -> NodeId {
-        if let Some(id) = self.free.pop() {
-            self.nodes[id as usize] = node;
-            return id;
-        }
-        let id = NodeId::try_from(self.nodes.len()).expect("fewer than 2^32 nodes of 64 bytes");
-        self.nodes.push(node);
-        id
-    }
-
-    fn take(&mut self, id: NodeId) {
-        self.nodes[id as usize] = Node::new(b"");
-        self.free.push(id);
-        if self.free.len() + 1 == self.nodes.len() {
+    fn free(&mut self, at: NodeId) {
+        self.nodes.remove(at, Node::new(b""));
+        if self.nodes.len() == 1 {
             *self = Self::default();
         }
     }
@@ -317,7 +299,7 @@ impl<T> Trie<T> {
     /// Returns how many nodes are in use, the root not counted.
     #[cfg(test)]
     pub(super) fn nodes(&self) -> usize {
-        self.nodes.len() - 1 - self.free.len()
+        self.nodes.len() - 1
     }
 }
 
@@ -376,4 +358,185 @@ fn common(a: &[u8], b: &[u8]) -> usize {
         return same;
     }
     a[..same].iter().rposition(|&b| b == b'/').unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use broker_types::TopicFilter;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn found(trie: &Trie<String>, topic: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        trie.matches(TopicRef::new(topic).unwrap(), |value| found.push(value.clone()));
+        found.sort();
+        found
+    }
+
+    fn trie_of<'f>(filters: impl IntoIterator<Item = &'f str>) -> Trie<String> {
+        let mut trie = Trie::default();
+        for filter in filters {
+            *trie.slot(filter) = Some(filter.to_owned());
+        }
+        trie
+    }
+
+    /// Adds or, with `-` before it, removes filters, and checks what `topic` finds.
+    #[track_caller]
+    fn check(filters: &[&str], topic: &str, expected: &[&str]) {
+        let mut trie = Trie::default();
+        for filter in filters {
+            match filter.strip_prefix('-') {
+                Some(filter) => trie.update(filter, |value| *value = None),
+                None => *trie.slot(filter) = Some((*filter).to_owned()),
+            }
+        }
+        assert_eq!(found(&trie, topic), expected, "{filters:?} against {topic}");
+    }
+
+    #[test]
+    fn wildcards_hide_dollar_topics_at_the_first_level_only() {
+        let filters = ["#", "+/x", "$SYS/#", "$SYS/+", "+/#"];
+        check(&filters, "$SYS/x", &["$SYS/#", "$SYS/+"]);
+        check(&filters, "a/x", &["#", "+/#", "+/x"]);
+        check(&["a/+", "a/#"], "a/$x", &["a/#", "a/+"]);
+    }
+
+    #[test]
+    fn empty_levels_are_levels() {
+        check(
+            &["/", "//", "+/+", "/+", "/#", "a/"],
+            "/",
+            &["+/+", "/", "/#", "/+"],
+        );
+        check(&["/", "//", "a/", "a"], "a/", &["a/"]);
+    }
+
+    #[test]
+    fn nodes_are_split_and_joined() {
+        check(&["a/b/c/d", "a/b/x", "a"], "a/b/c/d", &["a/b/c/d"]);
+        check(&["a/b/c/d", "a/b/x", "-a/b/x"], "a/b/c/d", &["a/b/c/d"]);
+        check(&["a/b/c", "a/b", "-a/b"], "a/b/c", &["a/b/c"]);
+        check(&["a/b/c", "a/b", "-a/b/c"], "a/b", &["a/b"]);
+        check(&["ab/c", "a/c"], "a/c", &["a/c"]);
+        check(&["a/b/c", "-a/b", "-a/b/c/d", "-x"], "a/b/c", &["a/b/c"]);
+    }
+
+    #[test]
+    fn tails_take_one_node_each() {
+        assert_eq!(trie_of(["site/1/+/temp/#", "site/2/+/temp/#"]).nodes(), 3);
+        assert_eq!(size_of::<Node<[u64; 2]>>(), 64);
+    }
+
+    /// A client holds every way to write `a/a/…` with wildcards, or a tower of them.
+    #[test]
+    fn a_lookup_costs_no_more_than_what_exists() {
+        let all: Vec<String> = (0..1024)
+            .map(|bits| {
+                let levels: Vec<_> = (0..10)
+                    .map(|i| if bits >> i & 1 == 0 { "a" } else { "+" })
+                    .collect();
+                levels.join("/")
+            })
+            .collect();
+        let trie = trie_of(all.iter().map(String::as_str));
+        assert_eq!(found(&trie, &["a"; 10].join("/")).len(), 1024);
+
+        // With a walk that doesn't end at what exists this would not come back.
+        let tower: Vec<_> = (1..=200).map(|n| vec!["+"; n].join("/")).collect();
+        let trie = trie_of(tower.iter().map(String::as_str));
+        assert_eq!(found(&trie, &["a"; 199].join("/")).len(), 1);
+    }
+
+    #[test]
+    fn the_deepest_topics_need_no_stack() {
+        let slashes = "/".repeat(65_535);
+        let mut trie = Trie::default();
+        // Short ones first, so that the long path is made of many nodes.
+        for length in (1..65_535).step_by(1000).chain([65_535]) {
+            *trie.slot(&slashes[..length]) = Some(length.to_string());
+        }
+        assert_eq!(found(&trie, &slashes), ["65535"]);
+        assert_eq!(trie.nodes(), 67);
+    }
+
+    fn level() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec!["a", "b", "", "$s", "a name longer than a node has room for"])
+    }
+
+    fn topic() -> impl Strategy<Value = String> {
+        prop::collection::vec(level(), 1..6)
+            .prop_map(|levels| levels.join("/"))
+            .prop_filter("a Topic Name is not empty", |topic| !topic.is_empty())
+    }
+
+    fn filter() -> impl Strategy<Value = String> {
+        let level = prop_oneof![3 => level(), 1 => Just("+")];
+        (prop::collection::vec(level, 0..6), any::<bool>())
+            .prop_map(|(mut levels, all)| {
+                levels.extend(all.then_some("#"));
+                levels.join("/")
+            })
+            .prop_filter("a Topic Filter is not empty", |filter| !filter.is_empty())
+    }
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        Add(String),
+        Remove(prop::sample::Index),
+        RemoveUnknown(String),
+        Look(String),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            3 => filter().prop_map(Act::Add),
+            2 => any::<prop::sample::Index>().prop_map(Act::Remove),
+            1 => filter().prop_map(Act::RemoveUnknown),
+            3 => topic().prop_map(Act::Look),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_finds_what_a_list_finds(acts in prop::collection::vec(act(), 1..120)) {
+            let mut trie = Trie::default();
+            let mut list = BTreeSet::new();
+            for act in acts {
+                match act {
+                    Act::Add(filter) => {
+                        *trie.slot(&filter) = Some(filter.clone());
+                        list.insert(filter);
+                    }
+                    Act::Remove(_) if list.is_empty() => {}
+                    Act::Remove(which) => {
+                        let filter = list.iter().nth(which.index(list.len())).unwrap().clone();
+                        trie.update(&filter, |value| *value = None);
+                        list.remove(&filter);
+                    }
+                    Act::RemoveUnknown(filter) => {
+                        trie.update(&filter, |value| *value = None);
+                        list.remove(&filter);
+                    }
+                    Act::Look(topic) => {
+                        let name = TopicRef::new(&topic).unwrap();
+                        let expected: Vec<_> = list
+                            .iter()
+                            .filter(|filter| TopicFilter::new(filter.as_str()).unwrap().matches(name))
+                            .cloned()
+                            .collect();
+                        prop_assert_eq!(found(&trie, &topic), expected);
+                    }
+                }
+                prop_assert!(list.iter().all(|filter| trie.get(filter) == Some(filter)));
+            }
+            // As many nodes as if the filters that are left had been all there ever was.
+            prop_assert_eq!(trie.nodes(), trie_of(list.iter().map(String::as_str)).nodes());
+            for filter in list {
+                trie.update(&filter, |value| *value = None);
+            }
+            prop_assert_eq!(trie.nodes(), 0);
+        }
+    }
 }
