@@ -1,1 +1,5 @@
-//! x
+//! Jackfield.
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "config")]
+pub mod config_file;

@@ -1,0 +1,367 @@
+//! The `[chains]` of the file: every entry names something that exists, no chain contains itself, and a chain of chains
+//! becomes one list.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use super::check::Checks;
+use super::plugins::Plugins;
+use super::schema::did_you_mean;
+use super::settings::{ChainSettings, FaultPolicy, Instance, UseSettings};
+use super::shape::{Chain, Combine, OnFault, Options, Plugin, Use, UseTable};
+use super::tree::Path;
+
+/// The chains of the file, and what making lists of them needs.
+pub(super) struct Chains<'a> {
+    pub(super) chains: &'a BTreeMap<String, Chain>,
+    pub(super) plugins: &'a Plugins<'a>,
+    /// The instances that lists have named so far.
+    pub(super) instances: Vec<Instance>,
+}
+
+impl Chain {
+    fn uses(&self) -> &[Use] {
+        match self {
+            Self::List(uses) => uses,
+            Self::Table(table) => &table.uses,
+        }
+    }
+
+    /// The path of its list, when the chain stands at `path`.
+    fn list_path(&self, path: &Path) -> Path {
+        match self {
+            Self::List(_) => path.clone(),
+            Self::Table(_) => path.key("uses"),
+        }
+    }
+
+    /// Whether all authenticators, and all authorizers, must allow.
+    fn all(&self) -> (bool, bool) {
+        match self {
+            Self::List(_) => (false, false),
+            Self::Table(table) => (
+                table.authenticate == Some(Combine::All),
+                table.authorize == Some(Combine::All),
+            ),
+        }
+    }
+}
+
+impl<'a> Chains<'a> {
+    /// Checks every chain by itself, whether a listener uses it or not.
+    pub(super) async fn check_all(&self, checks: &mut Checks<'_>) {
+        for (name, chain) in self.chains {
+            let path = Path::of(["chains", name]);
+            checks.name(&path, name);
+            self.check_uses(chain.uses(), &chain.list_path(&path), checks)
+                .await;
+            if let Some(way) = self.way_back(name) {
+                let message = format!("chain `{name}` contains itself: {}", way.join(" -> "));
+                checks.key_error("chain_cycle", message, &path, None);
+            }
+        }
+    }
+
+    /// Checks the entries of a list that stands at `path`.
+    pub(super) async fn check_uses(&self, uses: &[Use], path: &Path, checks: &mut Checks<'_>) {
+        for (i, entry) in uses.iter().enumerate() {
+            let path = path.index(i);
+            match entry {
+                Use::Name(name) => self.check_instance(name, None, &path, checks).await,
+                Use::Table(table) => self.check_table(table, &path, checks).await,
+            }
+        }
+    }
+
+    async fn check_table(&self, entry: &UseTable, path: &Path, checks: &mut Checks<'_>) {
+        match (&entry.plugin, &entry.chain) {
+            (Some(name), None) => {
+                self.check_instance(name, Some(entry), &path.key("plugin"), checks)
+                    .await;
+                if let Some(wanted) = &entry.on
+                    && let Some(Some(known)) = self.plugins.get(name.as_str())
+                {
+                    checks.narrow(&known.hooks, wanted, name, &path.key("on"));
+                }
+                if entry.on_error == Some(OnFault::Allow) || entry.on_timeout == Some(OnFault::Allow) {
+                    warn_allow(path, checks);
+                }
+            }
+            (None, Some(name)) => {
+                if entry.has_settings() {
+                    let message = "nothing else can stand beside `chain`".to_owned();
+                    checks.error("bad_entry", message, path);
+                }
+                self.check_chain(name, &path.key("chain"), checks);
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                let message = "an entry of a chain needs either `plugin` or `chain`".to_owned();
+                checks.error("bad_entry", message, path);
+            }
+        }
+    }
+
+    async fn check_instance(
+        &self,
+        name: &str,
+        entry: Option<&UseTable>,
+        path: &Path,
+        checks: &mut Checks<'_>,
+    ) {
+        let known = match self.plugins.get(name) {
+            Some(Some(known)) => known,
+            Some(None) => return,
+            None if checks.origins.is_pruned(&Path::of(["plugins", name])) => return,
+            None if self.chains.contains_key(name) => {
+                let help = format!("write `{{ chain = \"{name}\" }}`");
+                let message = format!("`{name}` is a chain, not a plugin");
+                return checks.error_with("unknown_plugin", message, path, Some(help));
+            }
+            None => {
+                let help = did_you_mean(name, self.plugins.keys().copied())
+                    .or_else(|| Some(format!("declare it under `[plugins.{name}]`")));
+                return checks.error_with(
+                    "unknown_plugin",
+                    format!("there is no plugin `{name}`"),
+                    path,
+                    help,
+                );
+            }
+        };
+        if let Some(with) = entry.and_then(|entry| entry.with.as_ref()) {
+            let merged = overlay(&known.plugin.config, with);
+            let mut at = path.clone();
+            at.0.pop();
+            known.check_options(&merged, &at.key("with"), checks).await;
+        }
+    }
+
+    /// Checks that there is a chain `name`, which stands at `path`.
+    pub(super) fn check_chain(&self, name: &str, path: &Path, checks: &mut Checks<'_>) {
+        if !self.chains.contains_key(name) && !checks.origins.is_pruned(&Path::of(["chains", name])) {
+            let help = did_you_mean(name, self.chains.keys().map(String::as_str));
+            checks.error_with("unknown_chain", format!("there is no chain `{name}`"), path, help);
+        }
+    }
+
+    /// The chains from `name` back to itself.
+    fn way_back<'b>(&'b self, name: &'b str) -> Option<Vec<&'b str>> {
+        fn search<'b>(chains: &'b BTreeMap<String, Chain>, goal: &str, way: &mut Vec<&'b str>) -> bool {
+            let Some((last, chain)) = way.last().and_then(|last| Some((*last, chains.get(*last)?))) else {
+                return false;
+            };
+            if way.len() > 1 && last == goal {
+                return true;
+            }
+            for inner in chain.uses().iter().filter_map(Use::chain) {
+                // Another chain's own cycle is its own report.
+                if inner == goal || !way.contains(&inner) {
+                    way.push(inner);
+                    if search(chains, goal, way) {
+                        return true;
+                    }
+                    way.pop();
+                }
+            }
+            false
+        }
+        let mut way = vec![name];
+        search(self.chains, name, &mut way).then_some(way)
+    }
+
+    /// Makes one list of the chain `name`.
+    pub(super) fn flatten(&mut self, name: &str) -> ChainSettings {
+        let mut settings = ChainSettings {
+            name: name.to_owned(),
+            ..ChainSettings::default()
+        };
+        if let Some(chain) = self.chains.get(name) {
+            (settings.authenticate_all, settings.authorize_all) = chain.all();
+            settings.uses = self.flatten_uses(chain.uses(), &mut vec![name.to_owned()]);
+        }
+        settings
+    }
+
+    /// Makes one list of a chain that stands in its listener.
+    pub(super) fn flatten_inline(&mut self, uses: &[Use]) -> ChainSettings {
+        ChainSettings {
+            uses: self.flatten_uses(uses, &mut Vec::new()),
+            ..ChainSettings::default()
+        }
+    }
+
+    /// `inside`: the chains we are in; a cycle, which was reported, ends there.
+    fn flatten_uses(&mut self, uses: &[Use], inside: &mut Vec<String>) -> Vec<UseSettings> {
+        let mut list = Vec::new();
+        for entry in uses {
+            if let Some(name) = entry.chain() {
+                if let Some(chain) = self.chains.get(name)
+                    && !inside.iter().any(|outer| outer == name)
+                {
+                    inside.push(name.to_owned());
+                    list.extend(self.flatten_uses(chain.uses(), inside));
+                    inside.pop();
+                }
+            } else {
+                list.extend(self.use_settings(entry));
+            }
+        }
+        list
+    }
+
+    /// `None`: the plugin is wrong, which was reported.
+    fn use_settings(&mut self, entry: &Use) -> Option<UseSettings> {
+        let (name, table) = match entry {
+            Use::Name(name) => (name, None),
+            Use::Table(table) => (table.plugin.as_ref()?, Some(&**table)),
+        };
+        let known = self.plugins.get(name.as_str())?.as_ref()?;
+        let plugin = known.plugin;
+        let mut hooks = known.hooks.clone();
+        if let Some(wanted) = table.and_then(|table| table.on.as_ref()) {
+            hooks.retain(|hook| wanted.contains(hook));
+        }
+        let topics = table.and_then(|table| table.topics.as_ref());
+        let timeout = table.and_then(|table| table.timeout).or(plugin.timeout);
+        let (on_error, on_timeout) = policies(plugin, table);
+        Some(UseSettings {
+            instance: self.instance(name, table.and_then(|table| table.with.as_ref()))?,
+            hooks,
+            topics: topics
+                .into_iter()
+                .flatten()
+                .map(|filter| filter.0.clone())
+                .collect(),
+            timeout: timeout.map(|time| time.0),
+            on_error,
+            on_timeout,
+        })
+    }
+
+    /// Finds the instance `name` with `with` laid over its options among those that were named before, or adds it.
+    fn instance(&mut self, name: &str, with: Option<&Options>) -> Option<usize> {
+        let known = self.plugins.get(name)?.as_ref()?;
+        let options = with.map_or_else(
+            || known.plugin.config.clone(),
+            |with| overlay(&known.plugin.config, with),
+        );
+        let options = Json::Object(options).to_string();
+        let same = self
+            .instances
+            .iter()
+            .position(|i| i.is_of(name) && i.options == options);
+        Some(same.unwrap_or_else(|| {
+            let others = self.instances.iter().filter(|i| i.is_of(name)).count();
+            self.instances.push(Instance {
+                name: if others == 0 {
+                    name.to_owned()
+                } else {
+                    format!("{name}#{}", others + 1)
+                },
+                loader: known.loader.kind().to_owned(),
+                source: known.source.clone(),
+                options,
+            });
+            self.instances.len() - 1
+        }))
+    }
+
+    /// Warns of chains and plugins that no listener reaches. `used`: the chains that listeners name.
+    pub(super) fn unused(&self, used: &[String], checks: &mut Checks<'_>) {
+        let mut reached: Vec<&str> = used.iter().map(String::as_str).collect();
+        let mut next = 0;
+        while let Some(name) = reached.get(next).copied() {
+            next += 1;
+            let uses = self.chains.get(name).into_iter().flat_map(Chain::uses);
+            for inner in uses.filter_map(Use::chain) {
+                if !reached.contains(&inner) {
+                    reached.push(inner);
+                }
+            }
+        }
+        for name in self
+            .chains
+            .keys()
+            .filter(|name| !reached.contains(&name.as_str()))
+        {
+            let path = Path::of(["chains", name]);
+            checks.warn(
+                "unused",
+                format!("no listener uses the chain `{name}`"),
+                &path,
+                None,
+            );
+        }
+        for name in self.plugins.keys() {
+            if !self.instances.iter().any(|instance| instance.is_of(name)) {
+                let path = Path::of(["plugins", name]);
+                checks.warn(
+                    "unused",
+                    format!("no listener uses the plugin `{name}`"),
+                    &path,
+                    None,
+                );
+            }
+        }
+    }
+}
+
+fn warn_allow(path: &Path, checks: &mut Checks<'_>) {
+    let message = "`allow` lets everybody through when the plugin fails".to_owned();
+    checks.warn("allow_on_fault", message, path, None);
+}
+
+/// What the entry says wins over what the instance says; `on_timeout` follows `on_error` where only that is said.
+fn policies(plugin: &Plugin, table: Option<&UseTable>) -> (FaultPolicy, FaultPolicy) {
+    let entry = table.map_or((None, None), |table| (table.on_error, table.on_timeout));
+    let on_error = entry.0.or(plugin.on_error).unwrap_or(FaultPolicy::Deny);
+    let on_timeout = entry.1.or(entry.0).or(plugin.on_timeout).unwrap_or(on_error);
+    (on_error, on_timeout)
+}
+
+/// Lays `with` over `base`: tables merge, everything else replaces.
+fn overlay(base: &Options, with: &Options) -> Options {
+    let mut merged = base.clone();
+    for (key, value) in with {
+        match (merged.get_mut(key), value) {
+            (Some(Json::Object(inner)), Json::Object(over)) => *inner = overlay(inner, over),
+            _ => {
+                merged.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    merged
+}
+
+impl Use {
+    /// The chain that stands here.
+    pub(super) fn chain(&self) -> Option<&str> {
+        match self {
+            Self::Table(table) => table.chain.as_deref(),
+            Self::Name(_) => None,
+        }
+    }
+}
+
+impl UseTable {
+    /// Tells whether it says anything that only makes sense for a plugin.
+    fn has_settings(&self) -> bool {
+        let Self {
+            plugin: _,
+            chain: _,
+            on,
+            topics,
+            with,
+            timeout,
+            on_error,
+            on_timeout,
+        } = self;
+        on.is_some()
+            || topics.is_some()
+            || with.is_some()
+            || timeout.is_some()
+            || on_error.is_some()
+            || on_timeout.is_some()
+    }
+}

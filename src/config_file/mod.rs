@@ -1,0 +1,76 @@
+//! `jackfield.toml`: read in layers, held against its schema, checked for what it means.
+//!
+//! The layers, weakest first: the built-in defaults, the file, its includes, its overlay, environment variables
+//! (`JACKFIELD__LISTENERS__MAIN__BIND`), `--set key=value`, and other flags. Figment merges them; of every value it stays
+//! known where it came from. [`load`] gives [`Settings`] or a [`Report`] with everything that is wrong, each mistake with
+//! its place. Nothing here opens a port or starts a plugin.
+
+mod chains;
+mod check;
+mod diagnostic;
+mod later;
+mod layer;
+mod listeners;
+mod origins;
+mod plugins;
+pub mod quantity;
+#[cfg(test)]
+mod reference;
+mod resolve;
+mod schema;
+mod settings;
+mod shape;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod text;
+mod tree;
+
+pub use diagnostic::{Diagnostic, Origin, Place, Report, Severity, Snippet};
+pub use layer::VARIABLE_PREFIX;
+pub use plugins::Loaders;
+pub use settings::{
+    BrokerLimits, ChainSettings, FaultPolicy, Instance, ListenerSettings, LogSettings, Settings, UseSettings,
+};
+pub use shape::{LogFormat, LogLevel};
+pub use sources::{Flag, Sources};
+pub use text::{Bind, BindError};
+
+use origins::Origins;
+
+/// A configuration without errors, and the warnings.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it means.
+    pub settings: Settings,
+    /// Warnings only.
+    pub report: Report,
+}
+
+/// Reads and checks a configuration. The loaders are asked which plugins there are and whether their options are right.
+///
+/// # Errors
+/// Everything that is wrong with it, at once. After a syntax error only syntax errors, since what follows one can't be
+/// trusted.
+pub async fn load(sources: &Sources, loaders: &Loaders) -> Result<Loaded, Report> {
+    let mut report = Report::default();
+    let layers = sources.read(&mut report)?;
+    let origins = Origins::merge(layers, &mut report);
+    let mut settings = None;
+    if let Some(file) = origins.extract::<shape::File>(&mut report) {
+        let (resolved, found) = resolve::resolve(&file, &origins, loaders).await;
+        report.append(found);
+        settings = resolved;
+    }
+    report.sort();
+    match settings {
+        Some(settings) if !report.has_errors() => Ok(Loaded { settings, report }),
+        _ => Err(report),
+    }
+}
+
+/// Returns the JSON Schema of `jackfield.toml`, for editors.
+#[must_use]
+pub fn json_schema() -> String {
+    format!("{:#}", *schema::FILE)
+}

@@ -1,0 +1,157 @@
+//! The `[plugins]` of the file: which loader has each, which hooks it brings, whether its options are right. Asks the
+//! loaders; starts nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use plugin_api::{LoadError, PluginInfo, PluginLoader, PluginSource};
+use serde_json::Value as Json;
+
+use super::check::Checks;
+use super::later;
+use super::schema::{self, did_you_mean};
+use super::shape::{Options, Plugin};
+use super::tree::Path;
+
+/// The loaders there are, by kind.
+pub type Loaders = [Arc<dyn PluginLoader>];
+
+/// An instance of the file that was found.
+pub(super) struct Known<'a> {
+    pub(super) plugin: &'a Plugin,
+    pub(super) loader: &'a dyn PluginLoader,
+    pub(super) source: PluginSource,
+    /// The hooks it takes part in: what the plugin has, narrowed by `hooks`.
+    pub(super) hooks: Vec<String>,
+    info: PluginInfo,
+}
+
+/// The instances by name; `None` where one is wrong, which was reported.
+pub(super) type Plugins<'a> = BTreeMap<&'a str, Option<Known<'a>>>;
+
+/// Looks all instances up.
+pub(super) async fn find<'a>(
+    plugins: &'a BTreeMap<String, Plugin>,
+    loaders: &'a Loaders,
+    checks: &mut Checks<'_>,
+) -> Plugins<'a> {
+    let mut found = Plugins::new();
+    for (name, plugin) in plugins {
+        let path = Path::of(["plugins", name]);
+        checks.name(&path, name);
+        let known = find_one(plugin, loaders, &path, checks).await;
+        if let Some(known) = &known {
+            known
+                .check_options(&plugin.config, &path.key("config"), checks)
+                .await;
+        }
+        found.insert(name, known);
+    }
+    found
+}
+
+async fn find_one<'a>(
+    plugin: &'a Plugin,
+    loaders: &'a Loaders,
+    path: &Path,
+    checks: &mut Checks<'_>,
+) -> Option<Known<'a>> {
+    let at = path.key("use");
+    let (kind, what) = plugin.source.split_once(':').unwrap_or(("", &plugin.source));
+    let Some(loader) = loaders.iter().find(|loader| loader.kind() == kind) else {
+        let kinds: Vec<_> = loaders
+            .iter()
+            .map(|loader| format!("`{}:`", loader.kind()))
+            .collect();
+        if later::is_loader(kind) {
+            checks.error(
+                "not_available",
+                format!("`{kind}:` plugins are not available in this version"),
+                &at,
+            );
+        } else {
+            let message = format!("`{at}` must begin with {}", kinds.join(" or "));
+            checks.error("bad_value", message, &at);
+        }
+        return None;
+    };
+    let source = PluginSource {
+        what: what.to_owned(),
+        sha256: None,
+    };
+    let info = match loader.inspect(&source).await {
+        Ok(info) => info,
+        Err(LoadError::NotFound { what, did_you_mean }) => {
+            let help = did_you_mean.map(|name| format!("did you mean `{kind}:{name}`?"));
+            checks.error_with(
+                "unknown_plugin",
+                format!("there is no plugin `{kind}:{what}`"),
+                &at,
+                help,
+            );
+            return None;
+        }
+        Err(error) => {
+            checks.error("bad_plugin", error.to_string(), &at);
+            return None;
+        }
+    };
+    let hooks = match &plugin.hooks {
+        Some(wanted) => checks.narrow(&info.hooks, wanted, &info.id, &path.key("hooks")),
+        None => info.hooks.clone(),
+    };
+    Some(Known {
+        plugin,
+        loader: &**loader,
+        source,
+        hooks,
+        info,
+    })
+}
+
+impl Known<'_> {
+    /// Checks options that stand at `path`: against the plugin's schema where they stand as they are, and by the plugin
+    /// itself.
+    pub(super) async fn check_options(&self, options: &Options, path: &Path, checks: &mut Checks<'_>) {
+        let schema = self.info.config_schema.as_deref();
+        let schema: Option<Json> = schema.and_then(|text| serde_json::from_str(text).ok());
+        if let Some(schema) = schema
+            && let Some(layer) = checks.origins.layer_of(path)
+            && let Some(node) = layer.tree.get(path)
+            && !schema::check(layer, node, path, &schema, &mut checks.report).is_empty()
+        {
+            return;
+        }
+        let options = Json::Object(options.clone()).to_string();
+        match self.loader.check(&self.source, &options).await {
+            Ok(()) => {}
+            Err(LoadError::Options { key, why }) => {
+                let at = key.split('.').filter(|part| !part.is_empty());
+                let at = at.fold(path.clone(), |path, key| path.key(key));
+                checks.error("bad_option", format!("`{at}`: {why}"), &at);
+            }
+            Err(error) => checks.error("bad_plugin", error.to_string(), path),
+        }
+    }
+}
+
+impl Checks<'_> {
+    /// Narrows the hooks `has` to `wanted`, which stands at `path`; says what isn't there.
+    pub(super) fn narrow(
+        &mut self,
+        has: &[String],
+        wanted: &[String],
+        whose: &str,
+        path: &Path,
+    ) -> Vec<String> {
+        for (i, hook) in wanted.iter().enumerate() {
+            if !has.contains(hook) {
+                let help = did_you_mean(hook, has.iter().map(String::as_str))
+                    .or_else(|| Some(format!("it has {}", has.join(", "))));
+                let message = format!("`{whose}` has no hook `{hook}`");
+                self.error_with("unknown_hook", message, &path.index(i), help);
+            }
+        }
+        has.iter().filter(|hook| wanted.contains(hook)).cloned().collect()
+    }
+}

@@ -1,0 +1,50 @@
+//! From what the file says to what it means: the checks that need more than one key, then [`Settings`].
+
+use super::chains::Chains;
+use super::check::Checks;
+use super::diagnostic::{Diagnostic, Report, Severity};
+use super::listeners;
+use super::origins::Origins;
+use super::plugins::{self, Loaders};
+use super::settings::{LogSettings, Settings};
+use super::shape::File;
+
+/// Checks the whole. `None`: there is an error in the report.
+pub(super) async fn resolve(file: &File, origins: &Origins, loaders: &Loaders) -> (Option<Settings>, Report) {
+    let mut checks = Checks {
+        origins,
+        report: Report::default(),
+    };
+    let plugins = plugins::find(&file.plugins, loaders, &mut checks).await;
+    let mut chains = Chains {
+        chains: &file.chains,
+        plugins: &plugins,
+        instances: Vec::new(),
+    };
+    chains.check_all(&mut checks).await;
+    let listeners = listeners::read(&file.listeners, &file.limits, &mut chains, &mut checks).await;
+    if listeners.is_empty() && !origins.is_pruned_under(&["listeners"]) {
+        checks.report.push(Diagnostic {
+            severity: Severity::Error,
+            code: "no_listener",
+            message: "there is no listener".to_owned(),
+            place: None,
+            label: String::new(),
+            help: Some("add a table `[listeners.main]` with `bind = \"127.0.0.1:1883\"`".to_owned()),
+        });
+    }
+    let instances = chains.instances;
+    let settings = file.limits.broker().map(|broker_limits| Settings {
+        worker_threads: file.node.worker_threads,
+        log: LogSettings {
+            level: file.log.level,
+            format: file.log.format,
+            targets: file.log.targets.clone().into_iter().collect(),
+        },
+        broker_limits,
+        sys_interval: file.sys.enabled.then_some(file.sys.interval.0),
+        instances,
+        listeners,
+    });
+    (settings, checks.report)
+}

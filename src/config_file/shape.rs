@@ -1,0 +1,383 @@
+//! What the file says: the shape of `jackfield.toml`, key by key. The doc comments here are the descriptions in the JSON
+//! Schema and in the configuration reference. Nothing is filled in or judged here: defaults stand in `defaults.toml`,
+//! meaning is made in `resolve.rs`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::quantity::{ByteSize, TimeSpan};
+use super::text::{Bind, Filter, Mount};
+
+/// The options of a plugin, checked against the schema that the plugin brings.
+pub(super) type Options = serde_json::Map<String, serde_json::Value>;
+
+/// Jackfield's configuration.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    /// The format of this file.
+    #[schemars(range(min = 1, max = 1))]
+    #[serde(rename = "version")]
+    pub(super) _version: Option<u32>,
+    /// Names an overlay: with `profile = "NAME"`, `jackfield.NAME.toml` beside this file is read on top of it. `dev` and
+    /// `production` need no overlay.
+    #[serde(rename = "profile")]
+    pub(super) _profile: Option<String>,
+    /// Files that are read with this one, relative to it; `*` may stand in the last part. Tables merge, arrays replace.
+    #[serde(default, rename = "include")]
+    pub(super) _include: Vec<String>,
+    /// This machine.
+    pub(super) node: Node,
+    /// What the program says about itself, on standard error.
+    pub(super) log: Log,
+    /// What clients may do at most; the same keys may stand under `listeners.NAME.limits`.
+    pub(super) limits: Limits,
+    /// Where Sessions and messages are kept.
+    #[serde(rename = "store")]
+    pub(super) _store: Store,
+    /// The broker's figures as Retained Messages under `$SYS/`.
+    pub(super) sys: Sys,
+    /// Instances of plugins, by name: small letters, digits and `_`.
+    #[serde(default)]
+    pub(super) plugins: BTreeMap<String, Plugin>,
+    /// Ordered lists of plugins, by name. A listener without `chain` uses the one that is called `default`.
+    #[serde(default)]
+    pub(super) chains: BTreeMap<String, Chain>,
+    /// Where clients connect, by name.
+    #[serde(default)]
+    pub(super) listeners: BTreeMap<String, Listener>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Node {
+    /// Threads that serve connections; absent: one for each processor.
+    #[schemars(range(min = 1, max = 1024), extend("x-default" = "one for each processor"))]
+    pub(super) worker_threads: Option<usize>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    /// The least severe level that is written.
+    pub(super) level: LogLevel,
+    /// How a record looks; `auto`: text, with colours on a terminal.
+    pub(super) format: LogFormat,
+    /// Other levels for parts of the program, by target: `"broker_core::net" = "debug"`.
+    #[serde(default)]
+    pub(super) targets: BTreeMap<String, LogLevel>,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What needs somebody now.
+    Error,
+    /// What needs somebody some day.
+    Warn,
+    /// What happened.
+    Info,
+    /// What led to it.
+    Debug,
+    /// Every packet.
+    Trace,
+}
+
+/// How a log record looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text, coloured on a terminal.
+    Auto,
+    /// Text without colours.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    /// Network Connections of a listener at a time; more are refused before CONNECT.
+    #[schemars(range(min = 1), extend("x-default" = "file descriptors allowed, less 100"))]
+    pub(super) connections_max: Option<usize>,
+    /// Time from accept to a complete CONNECT; then the connection is closed.
+    #[schemars(extend("x-min" = "1ms", "x-max" = "1h"))]
+    pub(super) connect_timeout: Option<TimeSpan>,
+    /// The largest packet, fixed header included; a larger one is refused with 0x95 before memory is reserved.
+    #[schemars(extend("x-min" = "128B", "x-max" = "256MiB"))]
+    pub(super) packet_size_max: Option<ByteSize>,
+    /// The largest CONNECT, whatever `packet_size_max` says.
+    #[schemars(extend("x-min" = "128B", "x-max" = "256MiB"))]
+    pub(super) connect_size_max: Option<ByteSize>,
+    /// QoS 1 and 2 messages a client may have under way towards the broker (Receive Maximum).
+    #[schemars(range(min = 1))]
+    pub(super) receive_maximum: Option<u16>,
+    /// QoS 1 and 2 messages under way towards a client; the client's own Receive Maximum wins when lower.
+    #[schemars(range(min = 1))]
+    pub(super) inflight_max: Option<u16>,
+    /// Messages that wait for a Session; beyond it the oldest is dropped.
+    pub(super) queued_messages_max: Option<usize>,
+    /// Bytes that wait for a Session.
+    pub(super) queued_bytes_max: Option<ByteSize>,
+    /// Bytes that wait to be written to one connection, acknowledgements included.
+    #[schemars(extend("x-min" = "4KiB"))]
+    pub(super) outbox_bytes_max: Option<ByteSize>,
+    /// A connection that takes nothing of its outbox for so long is closed.
+    #[schemars(extend("x-min" = "1s", "x-max" = "1d"))]
+    pub(super) write_stall_max: Option<TimeSpan>,
+    /// Subscriptions of one Session; beyond it SUBACK 0x97 (MQTT 3.1.1: 0x80).
+    pub(super) subscriptions_max: Option<usize>,
+    /// Levels of a Topic Name or Topic Filter.
+    #[schemars(range(min = 1, max = 65536))]
+    pub(super) topic_levels_max: Option<usize>,
+    /// Bytes of a Topic Name or Topic Filter.
+    #[schemars(extend("x-min" = "1B", "x-max" = "65535B"))]
+    pub(super) topic_bytes_max: Option<ByteSize>,
+    /// Bytes of a Client Identifier.
+    #[schemars(extend("x-min" = "23B", "x-max" = "65535B"))]
+    pub(super) client_id_bytes_max: Option<ByteSize>,
+    /// Topic Aliases a client may use; beyond it 0x94.
+    pub(super) topic_alias_maximum: Option<u16>,
+    /// Topic Aliases the broker uses towards a client that offers some.
+    pub(super) topic_alias_out_max: Option<u16>,
+    /// The longest Session Expiry Interval; a longer wish is lowered and told in CONNACK.
+    #[schemars(extend("x-min" = "0s", "x-max" = "49710d", "x-default" = "none"))]
+    pub(super) session_expiry_max: Option<TimeSpan>,
+    /// The longest Keep Alive; a longer wish is lowered and told in CONNACK (MQTT 3.1.1 clients aren't told).
+    #[schemars(extend("x-min" = "1s", "x-max" = "65535s", "x-default" = "none"))]
+    pub(super) keep_alive_max: Option<TimeSpan>,
+    /// The highest QoS offered.
+    #[schemars(range(min = 0, max = 2))]
+    pub(super) maximum_qos: Option<u8>,
+    /// Whether messages may be retained.
+    pub(super) retain_available: Option<bool>,
+    /// Whether `+` and `#` may stand in a Topic Filter.
+    pub(super) wildcard_available: Option<bool>,
+    /// Whether Subscription Identifiers may be used.
+    pub(super) subscription_ids_available: Option<bool>,
+    /// Whether `$share/` may be used.
+    pub(super) shared_available: Option<bool>,
+    /// Whether a payload that claims to be UTF-8 and isn't is refused.
+    pub(super) check_payload_format: Option<bool>,
+    /// Whether QoS 0 messages are kept for Sessions whose client is away.
+    pub(super) queue_qos0: Option<bool>,
+    /// How fast one client may publish before its reading is slowed.
+    pub(super) rate: Option<Rate>,
+    /// Sessions of the broker. Not for a listener.
+    #[schemars(range(min = 1))]
+    pub(super) sessions_max: Option<usize>,
+    /// Retained Messages of the broker. Not for a listener.
+    pub(super) retained_max: Option<usize>,
+    /// Bytes of all Retained Messages. Not for a listener.
+    pub(super) retained_bytes_max: Option<ByteSize>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rate {
+    /// Messages a second.
+    #[schemars(range(min = 1), extend("x-default" = "none"))]
+    pub(super) messages: Option<u32>,
+    /// Bytes a second.
+    #[schemars(extend("x-min" = "1B", "x-max" = "4095MiB", "x-default" = "none"))]
+    pub(super) bytes: Option<ByteSize>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    /// Which engine keeps them; `memory` forgets everything when the program ends.
+    #[serde(rename = "engine")]
+    pub(super) _engine: StoreEngine,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum StoreEngine {
+    Memory,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sys {
+    /// Whether they are published.
+    pub(super) enabled: bool,
+    /// How often.
+    #[schemars(extend("x-min" = "1s", "x-max" = "1d"))]
+    pub(super) interval: TimeSpan,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Plugin {
+    /// What to run: `builtin:NAME`.
+    #[serde(rename = "use")]
+    pub(super) source: String,
+    /// Narrows it to these hooks.
+    #[schemars(extend("x-default" = "all that the plugin has"))]
+    pub(super) hooks: Option<Vec<String>>,
+    /// The plugin's own options.
+    #[serde(default)]
+    pub(super) config: Options,
+    /// Time for one call.
+    #[schemars(extend("x-min" = "1ms", "x-max" = "1h", "x-default" = "the hook's own"))]
+    pub(super) timeout: Option<TimeSpan>,
+    /// What a failed call means.
+    #[schemars(extend("x-default" = "deny"))]
+    pub(super) on_error: Option<OnFault>,
+    /// What a call that took too long means.
+    #[schemars(extend("x-default" = "as on_error"))]
+    pub(super) on_timeout: Option<OnFault>,
+}
+
+/// What a fault of a plugin means for what it was asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFault {
+    /// Refused, as unavailable.
+    Deny,
+    /// As if the plugin were not in the chain.
+    Skip,
+    /// The message is acknowledged and goes nowhere.
+    Drop,
+    /// The client is disconnected.
+    Disconnect,
+    /// Allowed.
+    Allow,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Chain {
+    /// The plugins in order.
+    List(Vec<Use>),
+    /// The plugins in order, and how their verdicts count.
+    Table(ChainTable),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChainTable {
+    /// The plugins in order.
+    pub(super) uses: Vec<Use>,
+    /// `first`: the first verdict wins. `all`: everyone that has a verdict must allow.
+    #[schemars(extend("x-default" = "first"))]
+    pub(super) authenticate: Option<Combine>,
+    /// `first`: the first verdict wins. `all`: everyone that has a verdict must allow.
+    #[schemars(extend("x-default" = "first"))]
+    pub(super) authorize: Option<Combine>,
+}
+
+/// How the verdicts of a chain are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Combine {
+    /// The first that isn't `skip` wins.
+    First,
+    /// All that aren't `skip` must allow.
+    All,
+}
+
+/// One place in a chain.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Use {
+    /// The name of a plugin instance.
+    Name(String),
+    /// A plugin instance with settings for this place, or another chain.
+    Table(Box<UseTable>),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UseTable {
+    /// The plugin instance. This or `chain`.
+    pub(super) plugin: Option<String>,
+    /// Another chain, whose entries stand here. This or `plugin`.
+    pub(super) chain: Option<String>,
+    /// Narrows it to these hooks.
+    #[schemars(extend("x-default" = "as the instance says"))]
+    pub(super) on: Option<Vec<String>>,
+    /// Messages of other topics pass it by.
+    #[schemars(extend("x-default" = "every topic"))]
+    pub(super) topics: Option<Vec<Filter>>,
+    /// Laid over the instance's `config`; makes a second instance.
+    pub(super) with: Option<Options>,
+    /// Time for one call.
+    #[schemars(extend("x-min" = "1ms", "x-max" = "1h", "x-default" = "as the instance says"))]
+    pub(super) timeout: Option<TimeSpan>,
+    /// What a failed call means.
+    #[schemars(extend("x-default" = "as the instance says"))]
+    pub(super) on_error: Option<OnFault>,
+    /// What a call that took too long means.
+    #[schemars(extend("x-default" = "as the instance says"))]
+    pub(super) on_timeout: Option<OnFault>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listener {
+    /// Where it listens: `127.0.0.1:1883`, `[::]:1883`, `1883` (loopback) or `unix:/run/jackfield.sock`. Port 0 takes a
+    /// free one.
+    pub(super) bind: Bind,
+    /// What carries the bytes.
+    #[serde(default, rename = "transport")]
+    pub(super) _transport: Option<Transport>,
+    /// The chain its clients pass: a name, or the list itself.
+    #[schemars(extend("x-default" = "`default`, if there is one"))]
+    pub(super) chain: Option<ChainRef>,
+    /// The versions of MQTT it speaks.
+    #[schemars(extend("x-default" = "all three"))]
+    pub(super) protocols: Option<Vec<Protocol>>,
+    /// Goes before every topic of its clients; they don't see it.
+    #[schemars(extend("x-default" = "none"))]
+    pub(super) mount: Option<Mount>,
+    /// Whether clients without credentials come in. Without an authenticator in the chain it lets everybody in.
+    #[schemars(extend("x-default" = "false"))]
+    pub(super) anonymous: Option<bool>,
+    /// What its clients may do at most; what isn't said here is as under `limits`.
+    #[serde(default)]
+    pub(super) limits: Limits,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Transport {
+    Tcp,
+}
+
+/// The chain of a listener.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum ChainRef {
+    /// The name of a chain.
+    Name(String),
+    /// The plugins in order.
+    List(Vec<Use>),
+}
+
+/// A version of MQTT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub(super) enum Protocol {
+    #[serde(rename = "3.1")]
+    V31,
+    #[serde(rename = "3.1.1")]
+    V311,
+    #[serde(rename = "5.0")]
+    V5,
+}
+
+/// Returns the JSON Schema of the whole file, without references and defaults.
+pub(super) fn schema() -> serde_json::Value {
+    schemars::generate::SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<File>()
+        .to_value()
+}
