@@ -7,6 +7,8 @@
 //! walk. The text of a topic is shared with the message that has it.
 
 mod seek;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,6 +150,10 @@ impl<V: Clone> Retained<V> {
     /// Adds to `out` what is kept for some more of the topics that match the cursor's filter, each topic once, without the
     /// expired. Call it until the cursor is done. A page may add nothing and yet not be the last one.
     pub(crate) fn page(&self, cursor: &mut Cursor, now: Timestamp, out: &mut Vec<V>) {
+        self.steps(PAGE_STEPS, cursor, now, out);
+    }
+
+    fn steps(&self, mut steps: usize, cursor: &mut Cursor, now: Timestamp, out: &mut Vec<V>) {
         if cursor.done {
             return;
         }
@@ -158,7 +164,6 @@ impl<V: Clone> Retained<V> {
             cursor.done = true;
             return;
         }
-        let mut steps = PAGE_STEPS;
         while steps > 0 && !cursor.done {
             store.walk(cursor, &mut steps, now, out);
         }

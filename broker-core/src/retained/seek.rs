@@ -77,3 +77,37 @@ fn towards(above: &str, wanted: &str, topic: &str, target: &mut String) -> Step 
         None => Step::End,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(filter: &str, topic: &str, expected: Step, aim: &str) {
+        let mut target = String::new();
+        assert_eq!(step(filter, topic, &mut target), expected, "{filter} at {topic}");
+        assert_eq!(target, aim, "{filter} at {topic}");
+    }
+
+    #[test]
+    fn a_walk_begins_where_the_first_match_can_be() {
+        let starts = ["a/b/+/c", "a/#", "+/a", "#", "a/+", "/+"].map(start);
+        assert_eq!(starts, ["a/b", "a", "", "", "a", ""]);
+    }
+
+    #[test]
+    fn a_topic_that_cannot_match_says_where_to_go() {
+        check("a/+/c", "a/x/c", Step::Matches, "");
+        check("a/+/c", "a/x/b", Step::To, "a/x/c");
+        check("a/+/c", "a/x/b/z", Step::To, "a/x/c");
+        check("a/+/c", "a/x/d", Step::To, "a/x0");
+        // `a/x/c/…` isn't behind us yet, though it can't match; one step more.
+        check("a/+/c", "a/x/c!", Step::To, "a/x/c/");
+        check("a/+/c", "a/x/c/d", Step::To, "a/x/c0");
+        check("a/+/c", "a/x", Step::Next, "");
+        check("a/+", "b", Step::End, "");
+        check("b/#", "a", Step::To, "b");
+        check("#", "$SYS/x", Step::To, "%");
+        check("$SYS/#", "$SYS/x", Step::Matches, "");
+    }
+}
