@@ -289,7 +289,7 @@ impl Finding {
 }
 
 /// The schemas a value may fit: alternatives and references opened, `null` left out (TOML has none).
-fn alternatives<'a>(schema: &'a Json, root: &'a Json) -> Vec<&'a Json> {
+pub(super) fn alternatives<'a>(schema: &'a Json, root: &'a Json) -> Vec<&'a Json> {
     // A schema that refers to itself without a table between would go on for ever; no sane one is this deep.
     fn open<'a>(schema: &'a Json, root: &'a Json, depth: u8, out: &mut Vec<&'a Json>) {
         if depth == 0 {
