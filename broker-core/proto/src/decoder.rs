@@ -8,7 +8,7 @@
 use broker_types::{ProtocolVersion, ReasonCode};
 
 use crate::packet::{
-    Ack, AckKind, Auth, ConnAck, Connect, Disconnect, Packet, PacketType, Publish, SubAck, Subscribe,
+    Ack, AckKind, Auth, ConnAck, Connect, Disconnect, Packet, PacketType, Publish, QOS_3, SubAck, Subscribe,
     UnsubAck, Unsubscribe,
 };
 use crate::primitive::Reader;
@@ -28,6 +28,7 @@ pub enum Side {
 pub struct Decoder {
     side: Side,
     version: Option<ProtocolVersion>,
+    accepted: &'static Accepted,
     packet_size_max: u32,
     connect_size_max: u32,
 }
@@ -40,6 +41,7 @@ impl Decoder {
         Self {
             side: Side::Server,
             version: None,
+            accepted: &CONNECT_ONLY,
             packet_size_max,
             connect_size_max,
         }
@@ -51,6 +53,7 @@ impl Decoder {
         Self {
             side: Side::Client,
             version: Some(version),
+            accepted: table(Side::Client, version),
             packet_size_max,
             connect_size_max: 0,
         }
@@ -59,6 +62,7 @@ impl Decoder {
     /// Says what the CONNECT has chosen. From now on another CONNECT is refused `[MQTT-3.1.0-2]`.
     pub const fn set_version(&mut self, version: ProtocolVersion) {
         self.version = Some(version);
+        self.accepted = table(self.side, version);
     }
 
     /// Returns what the CONNECT has chosen.
@@ -132,71 +136,31 @@ impl Decoder {
         let Some((&first, rest)) = buf.split_first() else {
             return Ok(None);
         };
-        let packet_type = self.check_first_byte(first)?;
+        if self.accepted[usize::from(first >> 4)] >> (first & 0x0F) & 1 == 0 {
+            return Err(refusal(self.side, self.version, first).unwrap_or(RESERVED_TYPE));
+        }
+        let packet_type = PacketType::from_first_byte(first).ok_or(RESERVED_TYPE)?;
         let Some((remaining, digits)) = varint::decode(rest)? else {
             return Ok(None);
         };
-        self.check_remaining(packet_type, remaining)?;
         let len = 1 + digits;
+        let size = len + remaining as usize;
+        self.check_size(packet_type, remaining, size)?;
         Ok(Some(Header {
             packet_type,
             len,
-            size: len + remaining as usize,
+            size,
         }))
     }
 
+    /// Refuses a packet that is too large for us, or a Remaining Length that is impossible for the type.
     #[inline]
-    fn check_first_byte(&self, first: u8) -> Result<PacketType, DecodeError> {
-        let packet_type =
-            PacketType::from_first_byte(first).ok_or(DecodeError::malformed("packet type 0 is reserved"))?;
-        self.check_order(packet_type)?;
-        let flags = first & 0x0F;
-        // [MQTT-2.1.3-1]
-        let right = match packet_type {
-            PacketType::Publish => return Publish::check_flags(first).map(|()| packet_type),
-            PacketType::PubRel | PacketType::Subscribe | PacketType::Unsubscribe => {
-                // 3.1 sends these with QoS 1, so they may have DUP.
-                flags == 0x02 || (flags == 0x0A && self.version == Some(ProtocolVersion::V31))
-            }
-            _ => flags == 0,
-        };
-        if !right {
-            return Err(DecodeError::malformed(
-                "reserved flags of the fixed header are not as they must be",
-            ));
-        }
-        Ok(packet_type)
-    }
-
-    /// Refuses what the other side never sends, or not now.
-    #[inline]
-    fn check_order(&self, packet_type: PacketType) -> Result<(), DecodeError> {
-        use PacketType as P;
-        match (packet_type, self.version) {
-            (P::Connect, None) => Ok(()),
-            // [MQTT-3.1.0-1]
-            (_, None) => Err(DecodeError::protocol("the first packet is not CONNECT")),
-            (P::Publish | P::PubAck | P::PubRec | P::PubRel | P::PubComp, _) => Ok(()),
-            (P::Auth, Some(ProtocolVersion::V31 | ProtocolVersion::V311)) => {
-                Err(DecodeError::malformed("packet type 15 is reserved"))
-            }
-            (P::Auth, Some(ProtocolVersion::V5)) => Ok(()),
-            (P::Connect, Some(_)) => Err(DecodeError::protocol("there is a second CONNECT")),
-            (P::Subscribe | P::Unsubscribe | P::PingReq, _) if self.side == Side::Server => Ok(()),
-            (P::ConnAck | P::SubAck | P::UnsubAck | P::PingResp, _) if self.side == Side::Client => Ok(()),
-            (P::Disconnect, Some(version)) if self.side == Side::Server || version.is_v5() => Ok(()),
-            _ => Err(DecodeError::protocol("this side never sends such a packet")),
-        }
-    }
-
-    /// Refuses a Remaining Length that is too large for us or impossible for the type.
-    #[inline]
-    fn check_remaining(&self, packet_type: PacketType, remaining: u32) -> Result<(), DecodeError> {
+    fn check_size(&self, packet_type: PacketType, remaining: u32, size: usize) -> Result<(), DecodeError> {
         let max = match packet_type {
             PacketType::Connect => self.connect_size_max,
             _ => self.packet_size_max,
         };
-        if 1 + varint::len(remaining as usize) + remaining as usize > max as usize {
+        if size > max as usize {
             return Err(DecodeError::new(
                 ReasonCode::PacketTooLarge,
                 "the packet is too large",
@@ -227,6 +191,96 @@ impl Decoder {
         Ok(())
     }
 }
+
+/// For each packet type, a bit for each value of the flags beside it that is right.
+type Accepted = [u16; 16];
+
+/// What a Server takes before there is a version.
+static CONNECT_ONLY: Accepted = accepted(Side::Server, None);
+static BY_SERVER: [Accepted; 3] = [
+    accepted(Side::Server, Some(ProtocolVersion::V31)),
+    accepted(Side::Server, Some(ProtocolVersion::V311)),
+    accepted(Side::Server, Some(ProtocolVersion::V5)),
+];
+static BY_CLIENT: [Accepted; 3] = [
+    accepted(Side::Client, Some(ProtocolVersion::V31)),
+    accepted(Side::Client, Some(ProtocolVersion::V311)),
+    accepted(Side::Client, Some(ProtocolVersion::V5)),
+];
+
+const fn table(side: Side, version: ProtocolVersion) -> &'static Accepted {
+    let tables = match side {
+        Side::Server => &BY_SERVER,
+        Side::Client => &BY_CLIENT,
+    };
+    match version {
+        ProtocolVersion::V31 => &tables[0],
+        ProtocolVersion::V311 => &tables[1],
+        ProtocolVersion::V5 => &tables[2],
+    }
+}
+
+const fn accepted(side: Side, version: Option<ProtocolVersion>) -> Accepted {
+    let mut table = [0; 16];
+    let mut first = 0u8;
+    loop {
+        if refusal(side, version, first).is_none() {
+            table[(first >> 4) as usize] |= 1 << (first & 0x0F);
+        }
+        if first == u8::MAX {
+            return table;
+        }
+        first += 1;
+    }
+}
+
+/// Says why a packet that begins with `first` is refused, if it is: its type, its flags, or because the other side never
+/// sends it, or not now. Packets aren't checked with this but with the tables made from it.
+const fn refusal(side: Side, version: Option<ProtocolVersion>, first: u8) -> Option<DecodeError> {
+    use PacketType as P;
+    let Some(packet_type) = P::from_first_byte(first) else {
+        return Some(RESERVED_TYPE);
+    };
+    let Some(version) = version else {
+        // [MQTT-3.1.0-1]
+        return match packet_type {
+            P::Connect if first == 0x10 => None,
+            P::Connect => Some(RESERVED_FLAGS),
+            _ => Some(DecodeError::protocol("the first packet is not CONNECT")),
+        };
+    };
+    let sends = match packet_type {
+        P::Publish | P::PubAck | P::PubRec | P::PubRel | P::PubComp => true,
+        // [MQTT-3.1.0-2]
+        P::Connect => false,
+        P::Subscribe | P::Unsubscribe | P::PingReq => matches!(side, Side::Server),
+        P::ConnAck | P::SubAck | P::UnsubAck | P::PingResp => matches!(side, Side::Client),
+        P::Disconnect => matches!(side, Side::Server) || version.is_v5(),
+        P::Auth if version.is_v5() => true,
+        P::Auth => return Some(RESERVED_TYPE),
+    };
+    if !sends {
+        return Some(DecodeError::protocol(
+            "the other side must not send this packet, or not again",
+        ));
+    }
+    // [MQTT-2.1.3-1]
+    match (packet_type, first & 0x0F) {
+        (P::Publish, 0x06 | 0x07 | 0x0E | 0x0F) => Some(QOS_3),
+        // [MQTT-3.3.1-2]
+        (P::Publish, 0x08 | 0x09) => Some(DecodeError::malformed("a PUBLISH with QoS 0 has the DUP flag")),
+        (P::Publish, _) | (P::PubRel | P::Subscribe | P::Unsubscribe, 0x02) => None,
+        // 3.1 sends these with QoS 1, so they may have DUP.
+        (P::PubRel | P::Subscribe | P::Unsubscribe, 0x0A) if matches!(version, ProtocolVersion::V31) => None,
+        (P::PubRel | P::Subscribe | P::Unsubscribe, _) => Some(RESERVED_FLAGS),
+        (_, 0) => None,
+        _ => Some(RESERVED_FLAGS),
+    }
+}
+
+const RESERVED_TYPE: DecodeError = DecodeError::malformed("the packet type is reserved");
+const RESERVED_FLAGS: DecodeError =
+    DecodeError::malformed("reserved flags of the fixed header are not as they must be");
 
 /// What a fixed header says.
 struct Header {

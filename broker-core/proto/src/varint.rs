@@ -9,24 +9,26 @@ pub(crate) const MAX: usize = 268_435_455;
 /// bytes are malformed, and so are more bytes than needed `[MQTT-1.5.5-1]`.
 #[inline]
 pub(crate) fn decode(bytes: &[u8]) -> Result<Option<(u32, usize)>, DecodeError> {
-    let mut value = 0;
-    for (i, &byte) in bytes.iter().take(4).enumerate() {
-        value |= u32::from(byte & 0x7F) << (7 * i);
-        if byte & 0x80 == 0 {
-            if byte == 0 && i > 0 {
-                return Err(DecodeError::malformed(
-                    "a variable byte integer is longer than needed",
-                ));
-            }
-            return Ok(Some((value, i + 1)));
+    let digit = |byte: u8, place: u32| u32::from(byte & 0x7F) << (7 * place);
+    Ok(Some(match *bytes {
+        [a @ 0..0x80, ..] => (digit(a, 0), 1),
+        [a, b @ 1..0x80, ..] => (digit(a, 0) | digit(b, 1), 2),
+        [a, b @ 0x80..=0xFF, c @ 1..0x80, ..] => (digit(a, 0) | digit(b, 1) | digit(c, 2), 3),
+        [a, b @ 0x80..=0xFF, c @ 0x80..=0xFF, d @ 1..0x80, ..] => {
+            (digit(a, 0) | digit(b, 1) | digit(c, 2) | digit(d, 3), 4)
         }
-    }
-    if bytes.len() >= 4 {
-        return Err(DecodeError::malformed(
-            "a variable byte integer has more than four bytes",
-        ));
-    }
-    Ok(None)
+        [_, 0, ..] | [_, _, 0, ..] | [_, _, _, 0, ..] => {
+            return Err(DecodeError::malformed(
+                "a variable byte integer is longer than needed",
+            ));
+        }
+        [_, _, _, _, ..] => {
+            return Err(DecodeError::malformed(
+                "a variable byte integer has more than four bytes",
+            ));
+        }
+        _ => return Ok(None),
+    }))
 }
 
 /// Returns how many bytes `value` takes.

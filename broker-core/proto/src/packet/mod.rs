@@ -20,6 +20,7 @@ pub use connect::{Connect, Will};
 pub use disconnect::Disconnect;
 pub use property::{PropertyBlock, UserBlock, UserIter};
 pub use publish::Publish;
+pub(crate) use publish::QOS_3;
 pub use suback::{SubAck, UnsubAck};
 pub use subscribe::{RetainHandling, Subscribe, SubscribeFilters, SubscribeOptions};
 pub use unsubscribe::{Unsubscribe, UnsubscribeFilters};

@@ -53,7 +53,6 @@ impl<'a> Publish<'a> {
         }
     }
 
-    /// `first` has passed [`Self::check_flags`].
     #[inline]
     pub(crate) fn decode(
         first: u8,
@@ -110,16 +109,6 @@ impl<'a> Publish<'a> {
             Ok(())
         })?;
         Ok(())
-    }
-
-    /// Refuses QoS 3 `[MQTT-3.3.1-4]`, and DUP with QoS 0 `[MQTT-3.3.1-2]`.
-    #[inline]
-    pub(crate) const fn check_flags(first: u8) -> Result<(), DecodeError> {
-        match first & 0x0E {
-            0x06 | 0x0E => Err(QOS_3),
-            0x08 => Err(DecodeError::malformed("a PUBLISH with QoS 0 has the DUP flag")),
-            _ => Ok(()),
-        }
     }
 
     /// Returns the size of the whole packet in bytes, fixed header included.
@@ -210,7 +199,8 @@ impl<'a> Publish<'a> {
     }
 }
 
-const QOS_3: DecodeError = DecodeError::malformed("a PUBLISH has QoS 3");
+/// `[MQTT-3.3.1-4]`
+pub(crate) const QOS_3: DecodeError = DecodeError::malformed("a PUBLISH has QoS 3");
 
 /// `[MQTT-3.3.2-2]` and `[MQTT-4.7.3-2]`.
 #[cold]
