@@ -43,6 +43,13 @@ impl PropertyBlock<'_> {
     }
 }
 
+impl<'a> PropertyBlock<'a> {
+    /// Lends a block that was checked when it came in.
+    pub(crate) const fn from_checked(block: &'a [u8]) -> Self {
+        Self(Cow::Borrowed(block))
+    }
+}
+
 impl<'a> From<&'a Properties> for PropertyBlock<'a> {
     fn from(properties: &'a Properties) -> Self {
         Self(Cow::Borrowed(properties.as_bytes()))
