@@ -5,17 +5,29 @@
 mod decoder;
 mod encoder;
 mod error;
+mod outgoing;
 mod packet;
 mod primitive;
 #[cfg(test)]
 mod round_trip;
+mod session;
+mod stored;
 mod varint;
+mod write_buf;
 
 pub use decoder::{Decoder, Side};
 pub use encoder::AnswerLimits;
 pub use error::{DecodeError, EncodeError};
+pub use outgoing::{Outgoing, OutgoingScratch};
 pub use packet::{
     Ack, AckKind, AckProperties, Auth, ConnAck, Connect, Disconnect, Packet, PacketType, PropertyBlock,
     Publish, RetainHandling, SubAck, Subscribe, SubscribeFilters, SubscribeOptions, UnsubAck, Unsubscribe,
     UnsubscribeFilters, UserBlock, UserIter, Will,
 };
+pub use session::{
+    AckOut, Delivered, Delivery, DropPolicy, DropReason, InFlight, Inbound, InboundLimits, Incoming,
+    IncomingTopic, Outbound, OutboundLimits, OutboundSnapshot, Peer, Phase, Progress, ProtocolError, Pumped,
+    Queued, ReceivedIds, Record, Terms, Timer, Timers, Token, keep_alive_deadline,
+};
+pub use stored::{Expired, MessageRef, Payload, Stored, remaining_expiry};
+pub use write_buf::{SHARED_BODY_MIN, WriteBuf};
