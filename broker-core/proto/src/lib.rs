@@ -25,9 +25,9 @@ pub use packet::{
     UnsubscribeFilters, UserBlock, UserIter, Will,
 };
 pub use session::{
-    AckOut, Delivered, Delivery, DropPolicy, DropReason, InFlight, Inbound, InboundLimits, Incoming,
+    AckOut, Delivered, Delivery, DropPolicy, DropReason, Granted, InFlight, Inbound, InboundLimits, Incoming,
     IncomingTopic, Outbound, OutboundLimits, OutboundSnapshot, Peer, Phase, Progress, ProtocolError, Pumped,
-    Queued, ReceivedIds, Record, Terms, Timer, Timers, Token, keep_alive_deadline,
+    Queued, ReceivedIds, Record, Refusal, Terms, Timer, Timers, Token, keep_alive_deadline,
 };
 pub use stored::{Expired, MessageRef, Payload, Stored, remaining_expiry};
 pub use write_buf::{SHARED_BODY_MIN, WriteBuf};

@@ -2,6 +2,7 @@
 //! the task that reads the connection, [`Outbound`] to everybody who has a message for the Client, under the Session's
 //! lock. Neither knows subscriptions, the store or the hooks; both are told the time and never wait.
 
+mod handshake;
 mod inbound;
 mod inflight;
 mod outbound;
@@ -13,6 +14,7 @@ mod topic_alias;
 
 use broker_types::{PacketId, QoS, ReasonCode};
 
+pub use handshake::{Granted, Refusal};
 pub use inbound::{AckOut, Inbound, InboundLimits, Incoming, IncomingTopic, Token};
 pub use inflight::Phase;
 pub use outbound::{

@@ -792,7 +792,7 @@ impl Pumped {
 }
 
 /// The largest packet there is: one byte, four of Remaining Length, and what they can say.
-const PACKET_SIZE_MAX: u32 = 1 + 4 + varint::MAX as u32;
+pub(super) const PACKET_SIZE_MAX: u32 = 1 + 4 + varint::MAX as u32;
 
 const fn unexpected(kind: AckKind, packet_id: PacketId) -> ProtocolError {
     ProtocolError::AckUnexpected { kind, packet_id }
