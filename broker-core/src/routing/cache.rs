@@ -52,19 +52,17 @@ impl<S: Subscriber> TopicCache<S> {
         if let Some(found) = self.entries.get(topic.as_str()) {
             return Rc::clone(found);
         }
-        let generation = match Rc::get_mut(&mut self.scratch) {
+        match Rc::get_mut(&mut self.scratch) {
             Some(scratch) if scratch.len() <= self.matches_max => routes.matches(topic, scratch),
             // The last answer is still held by somebody, or keeps more memory than it is good for.
             _ => {
                 let mut matches = Matches::new();
-                let generation = routes.matches(topic, &mut matches);
+                routes.matches(topic, &mut matches);
                 self.scratch = Rc::new(matches);
-                generation
             }
-        };
-        if generation != self.generation {
-            self.forget(generation);
         }
+        // The table may have changed since its number was read. Then this is remembered under the old number, and
+        // forgotten with it.
         if self.seen_before(topic) {
             self.remember(topic);
         }

@@ -461,6 +461,27 @@ mod tests {
         assert_eq!(trie.nodes(), 67);
     }
 
+    #[test]
+    fn levels_with_equal_tags_are_told_apart() {
+        let mut trie = Trie::default();
+        // Enough names for some twenty pairs.
+        let mut tags = std::collections::HashMap::new();
+        let (a, b) = (0..400_000)
+            .find_map(|n| {
+                let name = format!("n{n}");
+                let twin = tags.insert(trie.tag(name.as_bytes()), name.clone());
+                twin.map(|twin| (twin, name))
+            })
+            .unwrap();
+        *trie.slot(&a) = Some(a.clone());
+        assert_eq!(found(&trie, &b), [""; 0]);
+        *trie.slot(&b) = Some(b.clone());
+        assert_eq!(found(&trie, &a), [a.as_str()]);
+        assert_eq!(found(&trie, &b), [b.as_str()]);
+        trie.update(&a, |value| *value = None);
+        assert_eq!(found(&trie, &b), [b]);
+    }
+
     fn level() -> impl Strategy<Value = &'static str> {
         prop::sample::select(vec!["a", "b", "", "$s", "a name longer than a node has room for"])
     }
