@@ -88,7 +88,8 @@ impl<S: Subscriber> Matches<S> {
     }
 
     /// Returns the subscriptions without Share Name, those of one subscriber side by side.
-    pub(crate) fn subscriptions(&self) -> &[Subscription<S>] {
+    #[cfg(test)]
+    fn subscriptions(&self) -> &[Subscription<S>] {
         &self.subscriptions
     }
 
