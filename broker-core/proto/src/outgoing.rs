@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use broker_types::{ProtocolVersion, QoS, SubscriptionId, Timestamp};
+use broker_types::{ProtocolVersion, QoS, SubscriptionId, Timestamp, TopicRef};
 use bytes::Bytes;
 
 use crate::packet::Publish;
@@ -117,6 +117,19 @@ impl<'m> Outgoing<'m> {
     #[must_use]
     pub const fn message(&self) -> &MessageRef<'m> {
         &self.message
+    }
+
+    /// Returns the Topic Name.
+    #[must_use]
+    pub const fn topic(&self) -> TopicRef<'m> {
+        self.message.topic
+    }
+
+    /// Returns the QoS it was published with.
+    #[inline]
+    #[must_use]
+    pub const fn qos(&self) -> QoS {
+        self.message.qos
     }
 
     /// Returns when it came in.

@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use broker_types::{QoS, SubscriptionId};
+use broker_types::{QoS, SubscriptionId, Timestamp};
 
-use crate::stored::Stored;
+use crate::stored::{Stored, remaining_expiry};
 
 /// What happens when a queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +76,12 @@ pub struct Queued {
     pub message: Arc<Stored>,
     /// How to send it.
     pub terms: Terms,
+}
+
+impl Queued {
+    pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
+        remaining_expiry(self.message.expiry(), self.message.received_at(), now).is_err()
+    }
 }
 
 /// The waiting messages of one Session.
