@@ -2,4 +2,6 @@
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "config")]
+pub mod builtin;
+#[cfg(feature = "config")]
 pub mod config_file;

@@ -176,38 +176,41 @@ impl<'a> Chains<'a> {
             name: name.to_owned(),
             ..ChainSettings::default()
         };
-        if let Some(chain) = self.chains.get(name) {
-            (settings.authenticate_all, settings.authorize_all) = chain.all();
-            settings.uses = self.flatten_uses(chain.uses(), &mut vec![name.to_owned()]);
-        }
+        self.add_chain(name, &mut Vec::new(), &mut settings);
         settings
     }
 
     /// Makes one list of a chain that stands in its listener.
     pub(super) fn flatten_inline(&mut self, uses: &[Use]) -> ChainSettings {
-        ChainSettings {
-            uses: self.flatten_uses(uses, &mut Vec::new()),
-            ..ChainSettings::default()
-        }
+        let mut settings = ChainSettings::default();
+        self.add_uses(uses, &mut Vec::new(), &mut settings);
+        settings
     }
 
-    /// `inside`: the chains we are in; a cycle, which was reported, ends there.
-    fn flatten_uses(&mut self, uses: &[Use], inside: &mut Vec<String>) -> Vec<UseSettings> {
-        let mut list = Vec::new();
+    /// `inside`: the chains we are in; a cycle, which was reported, ends there. Where a chain inside wants all to allow,
+    /// all must: it is the stricter of the two.
+    fn add_chain(&mut self, name: &str, inside: &mut Vec<String>, settings: &mut ChainSettings) {
+        let Some(chain) = self.chains.get(name) else {
+            return;
+        };
+        if inside.iter().any(|outer| outer == name) {
+            return;
+        }
+        let (authenticate_all, authorize_all) = chain.all();
+        settings.authenticate_all |= authenticate_all;
+        settings.authorize_all |= authorize_all;
+        inside.push(name.to_owned());
+        self.add_uses(chain.uses(), inside, settings);
+        inside.pop();
+    }
+
+    fn add_uses(&mut self, uses: &[Use], inside: &mut Vec<String>, settings: &mut ChainSettings) {
         for entry in uses {
-            if let Some(name) = entry.chain() {
-                if let Some(chain) = self.chains.get(name)
-                    && !inside.iter().any(|outer| outer == name)
-                {
-                    inside.push(name.to_owned());
-                    list.extend(self.flatten_uses(chain.uses(), inside));
-                    inside.pop();
-                }
-            } else {
-                list.extend(self.use_settings(entry));
+            match entry.chain() {
+                Some(name) => self.add_chain(name, inside, settings),
+                None => settings.uses.extend(self.use_settings(entry)),
             }
         }
-        list
     }
 
     /// `None`: the plugin is wrong, which was reported.
@@ -218,16 +221,16 @@ impl<'a> Chains<'a> {
         };
         let known = self.plugins.get(name.as_str())?.as_ref()?;
         let plugin = known.plugin;
+        let on = table.and_then(|table| table.on.as_ref());
         let mut hooks = known.hooks.clone();
-        if let Some(wanted) = table.and_then(|table| table.on.as_ref()) {
-            hooks.retain(|hook| wanted.contains(hook));
-        }
+        hooks.retain(|hook| on.is_none_or(|on| on.contains(hook)));
         let topics = table.and_then(|table| table.topics.as_ref());
         let timeout = table.and_then(|table| table.timeout).or(plugin.timeout);
         let (on_error, on_timeout) = policies(plugin, table);
         Some(UseSettings {
             instance: self.instance(name, table.and_then(|table| table.with.as_ref()))?,
             hooks,
+            narrowed: on.is_some() || plugin.hooks.is_some(),
             topics: topics
                 .into_iter()
                 .flatten()

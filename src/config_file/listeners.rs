@@ -88,14 +88,17 @@ fn check_door(listener: &Listener, chain: &ChainSettings, path: &Path, checks: &
     let guarded = chain.has("authenticate") || chain.has("exchange");
     let written = listener.anonymous == Some(true);
     if !guarded && !written {
-        let help = if listener.bind.is_local() {
-            "put an authenticator like `builtin:auth-file` into its chain, or write `anonymous = true`"
+        let reach = if listener.bind.is_local() {
+            "on this machine"
         } else {
-            "put an authenticator like `builtin:auth-file` into its chain; `anonymous = true` lets everybody in \
-             who can reach it"
+            "who can reach it"
         };
+        let help = format!(
+            "put an authenticator like `builtin:auth-file` into its chain, or set `{path}.anonymous = true` to let \
+             everybody in {reach}"
+        );
         let message = format!("`{path}`: nothing decides who may connect");
-        checks.key_error("open_listener", message, path, Some(help.to_owned()));
+        checks.key_error("open_listener", message, path, Some(help));
     }
     if written && !guarded && !listener.bind.is_local() {
         let message = format!("`{path}`: everybody who can reach {} comes in", listener.bind);

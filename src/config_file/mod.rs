@@ -8,6 +8,7 @@
 mod chains;
 mod check;
 mod diagnostic;
+mod effective;
 mod later;
 mod layer;
 mod listeners;
@@ -27,6 +28,7 @@ mod text;
 mod tree;
 
 pub use diagnostic::{Diagnostic, Origin, Place, Report, Severity, Snippet};
+pub use effective::{Entry, effective};
 pub use layer::VARIABLE_PREFIX;
 pub use plugins::Loaders;
 pub use settings::{

@@ -100,6 +100,8 @@ pub struct UseSettings {
     pub instance: usize,
     /// The hooks it takes part in, by name.
     pub hooks: Vec<String>,
+    /// Whether these are fewer than the plugin has.
+    pub narrowed: bool,
     /// The topics it sees; empty: every topic.
     pub topics: Vec<TopicFilter>,
     /// Time for one call; `None`: the hook's own.

@@ -430,6 +430,38 @@ fn settings_of_a_use_lie_over_those_of_its_instance() {
 }
 
 #[test]
+fn a_chain_inside_that_wants_all_makes_the_whole_want_all() {
+    let text = format!(
+        "[plugins.acl]\nuse = 'builtin:acl-file'\n[chains]\ninner = {{ uses = ['acl'], authorize = 'all' }}\n\
+         default = ['acl', {{ chain = 'inner' }}]\n{OPEN}"
+    );
+    let chain = &Case::new(&text).settings().listeners[0].chain;
+    assert_eq!((chain.authenticate_all, chain.authorize_all), (false, true));
+    assert_eq!(chain.uses.len(), 2);
+}
+
+#[test]
+fn every_value_knows_where_it_came_from() {
+    let case = Case::new("[listeners.main]\nbind = '1883'\nanonymous = true\nchain = ['x']")
+        .variable("JACKFIELD__SYS__INTERVAL", "5s")
+        .set("limits.inflight_max=7");
+    let folder = format!("{}/", case.folder.path().display());
+    let entries = effective(&case.sources).unwrap();
+    let shown = |key: &str| {
+        let entry = entries.iter().find(|entry| entry.key == key).unwrap();
+        format!("{} # {}", entry.value, entry.origin.replace(&folder, ""))
+    };
+    assert_eq!(shown("listeners.main.bind"), "\"1883\" # j.toml:2:8");
+    assert_eq!(shown("listeners.main.chain"), "[\"x\"] # j.toml:4:9");
+    assert_eq!(
+        shown("sys.interval"),
+        "\"5s\" # environment variable JACKFIELD__SYS__INTERVAL"
+    );
+    assert_eq!(shown("limits.inflight_max"), "7 # --set limits.inflight_max=7");
+    assert_eq!(shown("limits.receive_maximum"), "1024 # the defaults");
+}
+
+#[test]
 fn options_are_judged_by_the_plugin_too() {
     let plugin = "[plugins.auth]\nuse = 'builtin:auth-file'\n[plugins.auth.config]\nwatch = true\n";
     let use_it =

@@ -1,0 +1,60 @@
+//! `jackfield config`: looking at the configuration without running it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use jackfield::config_file::{self, effective};
+
+use super::exit::{Exit, Failure, Outcome};
+use super::output;
+use super::source::Overrides;
+
+/// `jackfield config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print every key that has a value
+    Show(Show),
+    /// Print a JSON Schema of the file, for editors
+    Schema,
+}
+
+/// `jackfield config show`.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The file; without one, what holds without a file
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    overrides: Overrides,
+    /// Print behind each value where it came from
+    #[arg(long)]
+    origin: bool,
+}
+
+impl Config {
+    pub(crate) fn run(self) -> Outcome {
+        match self {
+            Self::Schema => output::line(config_file::json_schema()),
+            Self::Show(show) => show.run(),
+        }
+    }
+}
+
+impl Show {
+    fn run(self) -> Outcome {
+        let sources = self.overrides.sources(self.file);
+        let entries = effective(&sources).map_err(|report| {
+            eprintln!("{report}");
+            Failure::silent(Exit::Configuration as u8)
+        })?;
+        for entry in entries {
+            match self.origin {
+                true => output::line(format_args!(
+                    "{} = {}  # {}",
+                    entry.key, entry.value, entry.origin
+                ))?,
+                false => output::line(format_args!("{} = {}", entry.key, entry.value))?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! The command line: what there is to say, and which file does it. Each command is a file of its own.
+
+mod check;
+mod config;
+mod exit;
+mod logging;
+mod output;
+mod passwd;
+mod run;
+mod source;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use exit::Outcome;
+
+/// An MQTT broker that plugins can be put into.
+///
+/// Without a command it runs the broker.
+#[derive(Debug, Parser)]
+#[command(
+    name = "jackfield",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 69 address or peer not available, 70 internal error,\n\
+                  74 input or output failed, 77 not permitted, 78 wrong configuration."
+)]
+struct Cli {
+    #[command(flatten)]
+    run: run::Run,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the broker (the same as no command)
+    Run(run::Run),
+    /// Check a configuration and tell everything that is wrong with it
+    Check(check::Check),
+    /// Show what is configured
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Change and check password files
+    #[command(subcommand)]
+    Passwd(passwd::Passwd),
+}
+
+/// Reads the command line and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        None => cli.run.run(),
+        Some(command) => command.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+impl Command {
+    fn run(self) -> Outcome {
+        match self {
+            Self::Run(command) => command.run(),
+            Self::Check(command) => command.run(),
+            Self::Config(command) => command.run(),
+            Self::Passwd(command) => command.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_runs_the_broker() {
+        let cli = Cli::try_parse_from(["jackfield", "--listen", "1884", "--set", "a=b"]).unwrap();
+        assert!(cli.command.is_none());
+        let cli = Cli::try_parse_from(["jackfield", "run", "--listen", "1884"]).unwrap();
+        assert!(matches!(cli.command, Some(Command::Run(_))));
+    }
+}

@@ -1,0 +1,75 @@
+//! What holds after all layers are put together, value by value, and where each came from.
+
+use serde_json::Value as Json;
+
+use super::diagnostic::Report;
+use super::origins::Origins;
+use super::sources::Sources;
+use super::tree::Path;
+
+/// A key that has a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key, as the file and `--set` write it.
+    pub key: String,
+    /// The value, as TOML.
+    pub value: String,
+    /// Where it came from.
+    pub origin: String,
+}
+
+/// Lists every key that has a value, by name. Checks what one key alone can be checked for, not what they mean together.
+///
+/// # Errors
+/// What is wrong with the layers.
+pub fn effective(sources: &Sources) -> Result<Vec<Entry>, Report> {
+    let mut report = Report::default();
+    let layers = sources.read(&mut report)?;
+    let origins = Origins::merge(layers, &mut report);
+    let merged: Option<Json> = origins.extract(&mut report);
+    report.sort();
+    match merged {
+        Some(merged) if !report.has_errors() => {
+            let mut entries = Vec::new();
+            list(&merged, &Path::default(), &origins, &mut entries);
+            Ok(entries)
+        }
+        _ => Err(report),
+    }
+}
+
+fn list(value: &Json, path: &Path, origins: &Origins, entries: &mut Vec<Entry>) {
+    if let Json::Object(table) = value {
+        for (key, inner) in table {
+            list(inner, &path.key(key), origins, entries);
+        }
+        return;
+    }
+    let place = origins.place(path);
+    entries.push(Entry {
+        key: path.to_string(),
+        value: toml(value),
+        origin: place.map_or(String::new(), |place| place.to_string()),
+    });
+}
+
+/// Writes a value in one line, as TOML. JSON's strings and numbers are TOML's; tables in arrays are not.
+fn toml(value: &Json) -> String {
+    match value {
+        Json::Array(items) => format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", ")),
+        Json::Object(table) => {
+            let entry = |(key, value): (&String, &Json)| format!("{} = {}", toml_key(key), toml(value));
+            format!("{{ {} }}", table.iter().map(entry).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+fn toml_key(key: &str) -> String {
+    let bare = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    if !key.is_empty() && key.bytes().all(bare) {
+        key.to_owned()
+    } else {
+        Json::from(key).to_string()
+    }
+}
