@@ -23,6 +23,17 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[
+        Self::Panic,
+        Self::Trap,
+        Self::Timeout,
+        Self::Memory,
+        Self::Protocol,
+        Self::Backend,
+        Self::CircuitOpen,
+    ];
+
     /// Returns the word that metrics and logs use.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

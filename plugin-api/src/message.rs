@@ -273,6 +273,12 @@ impl<'m> MessageEdit<'m> {
         }
     }
 
+    /// Returns what the plugin that has the message now has changed so far. For the engine.
+    #[must_use]
+    pub fn drafted(&self) -> Option<&Patch> {
+        self.draft.as_deref()
+    }
+
     /// Keeps the draft: the plugin's call succeeded. For the engine.
     pub fn commit(&mut self) {
         if let Some(draft) = self.draft.take() {
