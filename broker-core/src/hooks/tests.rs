@@ -1,0 +1,1 @@
+//! The chain as a whole, against what its documentation says.
