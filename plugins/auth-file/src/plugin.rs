@@ -100,10 +100,10 @@ impl Plugin for AuthFile {
     }
 
     async fn start(&self, host: Arc<dyn Host>) -> Result<(), Fault> {
+        let host = self.authenticator.host.get_or_init(|| host);
         if self.options.watch {
-            self.timer.get_or_init(|| self.authenticator.file.watch(&*host));
+            self.timer.get_or_init(|| self.authenticator.file.watch(&**host));
         }
-        self.authenticator.host.get_or_init(|| host);
         Ok(())
     }
 

@@ -131,6 +131,11 @@ impl<T: Send + Sync + 'static> WatchedFile<T> {
         Ok(())
     }
 
+    /// Puts `value` in force until the file changes: for who has read the file elsewhere.
+    pub fn replace(&self, value: Arc<T>) {
+        self.value.store(value);
+    }
+
     /// Starts the timer at which [`Self::poll`] wants to be called.
     pub fn watch(&self, host: &dyn Host) -> TimerId {
         host.timer(POLL, Some(POLL))
