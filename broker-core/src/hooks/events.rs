@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use plugin_api::{Event, EventKind, EventMask, Events, Plugin};
 use tokio::sync::mpsc;
 
-use super::Guard;
 use super::chain::Slot;
 use super::guard::unchecked;
+use super::{Guard, UseState};
 use crate::chain::address;
 
 /// Events that wait for one plugin.
@@ -37,8 +37,10 @@ struct Queues {
 struct Queue {
     sender: mpsc::Sender<Event>,
     dropped: AtomicU64,
+    /// The use that came first; faults are counted there.
+    first: Arc<UseState>,
     /// Keeps the plugin's address from being used again while it stands in the hub.
-    plugin: Arc<dyn Plugin>,
+    _plugin: Arc<dyn Plugin>,
 }
 
 impl EventHub {
@@ -64,7 +66,8 @@ impl EventHub {
         let queue = Arc::new(Queue {
             sender,
             dropped: AtomicU64::new(0),
-            plugin: plugin.clone(),
+            first: guard.state().clone(),
+            _plugin: plugin.clone(),
         });
         queues.known.push((address(plugin), Arc::downgrade(&queue)));
         queues
@@ -122,11 +125,10 @@ impl EventSink {
         first.0.push(event);
     }
 
-    /// Returns how many events were lost because their plugin was too slow, by the plugin's identifier.
-    pub(crate) fn dropped(&self) -> impl Iterator<Item = (String, u64)> {
-        self.queues
-            .iter()
-            .map(|(_, EventQueue(queue))| (queue.plugin.info().id, queue.dropped.load(Ordering::Relaxed)))
+    /// Returns how many events were lost because their plugin was too slow. Failed calls are counted by the use, too.
+    pub(crate) fn dropped(&self) -> impl Iterator<Item = (&UseState, u64)> {
+        let queues = self.queues.iter().map(|(_, EventQueue(queue))| queue);
+        queues.map(|queue| (&*queue.first, queue.dropped.load(Ordering::Relaxed)))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -45,7 +45,9 @@ pub use chain::ChainError;
 pub(crate) use chain::ChainSet;
 pub(crate) use deliver::{DeliverOutcome, PendingDeliver};
 pub(crate) use events::{EventHub, EventSink};
-pub(crate) use fold::{AcceptOutcome, ConnectOutcome, Retained, SubscribeOutcome, UnsubscribeOutcome};
+pub(crate) use fold::{
+    AcceptOutcome, ConnectOutcome, FilterOutcome, Retained, SubscribeOutcome, UnsubscribeOutcome,
+};
 pub(crate) use guard::{Guard, UseState};
 pub(crate) use interest::{Interest, InterestCache, SlotBits};
 pub(crate) use mask::HookMask;
