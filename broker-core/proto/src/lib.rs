@@ -2,6 +2,7 @@
 //! no socket, no clock, no task and no randomness in here.
 #![forbid(unsafe_code)]
 
+mod client;
 mod decoder;
 mod encoder;
 mod error;
@@ -15,6 +16,7 @@ mod stored;
 mod varint;
 mod write_buf;
 
+pub use client::{Client, ClientError, ClientEvent, ClientLimits};
 pub use decoder::{Decoder, Side};
 pub use encoder::AnswerLimits;
 pub use error::{DecodeError, EncodeError};

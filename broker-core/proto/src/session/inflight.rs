@@ -68,6 +68,7 @@ pub(crate) struct Inflight {
     ring: Vec<Option<Slot>>,
     used: usize,
     next_id: u16,
+    id_max: u16,
 }
 
 const RING_MIN: usize = 8;
@@ -79,7 +80,13 @@ impl Inflight {
             ring: Vec::new(),
             used: 0,
             next_id: 1,
+            id_max: u16::MAX,
         }
+    }
+
+    /// Leaves the identifiers above `id_max` to others. At least twice as many as may be under way must remain.
+    pub(crate) const fn set_id_max(&mut self, id_max: u16) {
+        self.id_max = id_max;
     }
 
     #[inline]
@@ -97,7 +104,8 @@ impl Inflight {
         loop {
             let id = PacketId::new(self.next_id);
             self.next_id = self.next_id.wrapping_add(1);
-            if let Some(id) = id.filter(|id| self.ring[self.place(*id)].is_none()) {
+            let free = |id: &PacketId| id.get() <= self.id_max && self.ring[self.place(*id)].is_none();
+            if let Some(id) = id.filter(free) {
                 return id;
             }
         }

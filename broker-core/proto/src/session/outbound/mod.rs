@@ -12,7 +12,8 @@
 //!
 //! A Session that must survive the broker is *recorded*: each change of what is under way is a [`Record`] to be taken
 //! with [`Outbound::poll_record`]. If a record must be safe before its packet leaves (QoS 2: the Packet Identifier before
-//! PUBLISH, PUBREC before PUBREL), the owner passes a buffer of its own and appends it to the connection's later.
+//! PUBLISH, PUBREC before PUBREL), the owner passes a buffer of its own, for everything until then because Topic Aliases
+//! rely on the order, and appends it to the connection's later.
 
 mod answers;
 mod connection;
@@ -61,6 +62,14 @@ impl Outbound {
             next_seq: 0,
             records: VecDeque::new(),
         }
+    }
+
+    /// Leaves the Packet Identifiers above `max` to others: a Client needs some for its requests. At least twice as many
+    /// as may be under way must remain.
+    #[must_use]
+    pub(crate) const fn with_packet_id_max(mut self, max: u16) -> Self {
+        self.inflight.set_id_max(max);
+        self
     }
 
     /// Delivers a message: at once if it may leave, else it waits or is dropped.
@@ -115,7 +124,7 @@ impl Outbound {
         if message.remaining_expiry(now).is_err() {
             return Delivered::Dropped(DropReason::Expired);
         }
-        let dropped = match self.make_room(size) {
+        let dropped = match self.make_room(qos, size) {
             Ok(dropped) => dropped,
             Err(refused) => return refused,
         };
@@ -307,22 +316,28 @@ impl Outbound {
     }
 
     /// Makes room for `size` bytes in the queue and returns how many messages that cost, or what becomes of the new one.
-    fn make_room(&mut self, size: usize) -> Result<usize, Delivered> {
+    /// QoS 0 never costs another message its place, nor the Client its connection.
+    fn make_room(&mut self, qos: QoS, size: usize) -> Result<usize, Delivered> {
         let OutboundLimits {
             queued_messages_max: messages_max,
             queued_bytes_max: bytes_max,
             ..
         } = self.limits;
-        // Dropping others makes no sense for a message that doesn't fit even alone.
-        let oldest = self.limits.drop == DropPolicy::Oldest && size <= bytes_max;
         let mut dropped = 0;
         while self.queue.messages() >= messages_max || self.queue.bytes() + size > bytes_max {
-            if oldest && self.drop_first() {
-                dropped += 1;
-            } else if self.limits.drop == DropPolicy::Disconnect && self.connection.is_some() {
-                return Err(Delivered::Overflow);
-            } else {
-                return Err(Delivered::Dropped(DropReason::QueueFull));
+            match self.limits.drop {
+                _ if qos == QoS::AtMostOnce => return Err(Delivered::Dropped(DropReason::QueueFull)),
+                DropPolicy::Disconnect if self.connection.is_some() => return Err(Delivered::Overflow),
+                DropPolicy::Newest | DropPolicy::Disconnect => {
+                    return Err(Delivered::Dropped(DropReason::QueueFull));
+                }
+                // Dropping others makes no sense for a message that doesn't fit even alone.
+                DropPolicy::Oldest => {
+                    if size > bytes_max || !self.drop_first() {
+                        return Err(Delivered::Dropped(DropReason::QueueFull));
+                    }
+                    dropped += 1;
+                }
             }
         }
         Ok(dropped)
