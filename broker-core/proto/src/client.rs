@@ -2,10 +2,12 @@
 //! and for tests. It is made of the same halves as the Server's Session, so there is one set of rules for Packet
 //! Identifiers, flow control, sending again and QoS 2. It doesn't reconnect, subscribe again or wait: its driver does.
 //!
-//! The driver feeds what it reads ([`Client::handle_input`]), takes events until there is none ([`Client::poll_event`]),
-//! writes what waits ([`Client::output`]) and arms one timer ([`Client::poll_timeout`]). Messages that were published and not
-//! acknowledged survive the connection: they are sent again when the Server still has the Session, and published anew
-//! when it has not.
+//! The driver feeds what it reads ([`Client::handle_input`]), takes events until there is none ([`Client::poll_event`]; also
+//! after it has written, because what waited for room may leave then), writes what is to be written ([`Client::output`]) and
+//! arms one timer ([`Client::poll_timeout`]). That CONNACK comes in time is for the driver to see.
+//!
+//! Messages that were published and not acknowledged survive the connection: they are sent again when the Server still
+//! has the Session, and published anew when it has not.
 
 mod event;
 mod requests;

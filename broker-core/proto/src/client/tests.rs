@@ -4,6 +4,7 @@ use std::io::IoSlice;
 use std::time::Duration;
 
 use broker_types::{ProtocolVersion, QoS, TopicName, TopicRef};
+use proptest::prelude::*;
 
 use super::requests::REQUESTS_MAX;
 use super::*;
@@ -698,4 +699,46 @@ fn a_connect_that_can_not_be_written_leaves_nothing() {
         Err(ClientError::Encode(_))
     ));
     test.expect(&[]);
+}
+
+#[test]
+fn what_waited_for_room_in_the_output_leaves_when_it_was_written() {
+    let limits = ClientLimits {
+        outbox_bytes_max: 10,
+        ..ClientLimits::default()
+    };
+    let mut test = Test::new(V311, limits);
+    test.reconnect(&ConnAck::new(ReasonCode::Success));
+    test.publish(QoS::AtLeastOnce, "more than ten bytes");
+    assert_eq!(
+        test.publish(QoS::AtLeastOnce, "b"),
+        Delivered::Queued { seq: 1, dropped: 0 }
+    );
+    test.expect(&[sent(QoS::AtLeastOnce, 1, false, "more than ten bytes")]);
+    assert_eq!(test.client.poll_event(START), Ok(None));
+    test.expect(&[sent(QoS::AtLeastOnce, 2, false, "b")]);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_client_panic(
+        version in prop::sample::select(&ALL[..]),
+        parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..10),
+    ) {
+        let mut test = Test::connected(version);
+        test.publish(QoS::AtLeastOnce, "a");
+        test.publish(QoS::ExactlyOnce, "b");
+        'parts: for part in parts {
+            test.client.handle_input(&part);
+            loop {
+                match test.client.poll_event(START) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(_) => break 'parts,
+                }
+            }
+        }
+        test.resume(true);
+        prop_assert_eq!(test.client.ping(), Ok(()));
+    }
 }
