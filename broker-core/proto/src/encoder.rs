@@ -26,6 +26,7 @@ impl Default for AnswerLimits {
 
 impl Packet<'_> {
     /// Appends the packet as `version` writes it. What a version can't say isn't written. (A CONNECT has its own version.)
+    /// Whether this side may send it now is not checked: a Server, for example, has no DISCONNECT before 5.0.
     ///
     /// # Errors
     /// A field or the packet is too long, or there is no such packet in this version; nothing was appended.

@@ -33,6 +33,13 @@ impl PropertyBlock<'_> {
         self.0.is_empty()
     }
 
+    /// Returns the Payload Format Indicator: true when the payload claims to be UTF-8 (section 3.3.2.3.2).
+    #[must_use]
+    pub fn payload_is_utf8(&self) -> bool {
+        let mut reader = Reader(&self.0);
+        std::iter::from_fn(|| Property::read(&mut reader).ok()).any(|p| p == Property::PayloadFormat(true))
+    }
+
     /// Makes an owned copy. Costs one allocation, none when empty.
     #[must_use]
     pub fn to_properties(&self) -> Properties {

@@ -160,7 +160,10 @@ impl<'a> SubscribeFilters<'a> {
 
     /// Returns how many there are.
     #[must_use]
-    #[allow(clippy::len_without_is_empty)] // reason: a SUBSCRIBE without filters is refused when it is decoded
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a SUBSCRIBE without filters is refused"
+    )]
     pub const fn len(&self) -> usize {
         self.count
     }

@@ -98,7 +98,10 @@ impl<'a> UnsubscribeFilters<'a> {
 
     /// Returns how many there are.
     #[must_use]
-    #[allow(clippy::len_without_is_empty)] // reason: an UNSUBSCRIBE without filters is refused when it is decoded
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "an UNSUBSCRIBE without filters is refused"
+    )]
     pub const fn len(&self) -> usize {
         self.count
     }
