@@ -145,6 +145,7 @@ proptest! {
         payload in data(),
     ) {
         let packet_id = (qos != QoS::AtMostOnce).then_some(id);
+        prop_assert_eq!(PropertyBlock::from(&properties).payload_is_utf8(), properties.payload_is_utf8());
         let plain = Publish { dup: dup && packet_id.is_some(), qos, retain, packet_id, ..Publish::new(topic.as_ref(), &payload) };
         let full = Publish {
             topic: (!(alias.is_some() && topic_by_alias)).then_some(topic.as_ref()),
