@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use broker_types::{PacketId, ProtocolVersion, QoS, ReasonCode, TopicName, TopicRef};
 
 use super::ProtocolError;
-use super::received::ReceivedIds;
+use super::received::{ReceivedIds, Stage};
 use super::topic_alias::IncomingAliases;
 use crate::AckKind;
 use crate::packet::Publish;
@@ -33,8 +33,8 @@ pub struct InboundLimits {
     pub retain_available: bool,
 }
 
-/// The responsibility for one packet, handed out by [`Inbound`] and given back with [`Inbound::accept`]. Stale once it was
-/// given back, or with another connection: then it does nothing.
+/// The responsibility for one packet, handed out by an [`Inbound`] and given back with [`Inbound::accept`], once; after that
+/// it does nothing. It belongs to this one connection: the numbers of the next begin anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token(u64);
 
@@ -157,7 +157,7 @@ impl Inbound {
                 Some(self.expect(AckKind::PubAck, id))
             }
             (QoS::ExactlyOnce, Some(id)) => {
-                if self.received.state(id).is_some() {
+                if self.received.stage(id).is_some() {
                     self.answer(AckKind::PubRec, id, ReasonCode::Success);
                     return Ok(Incoming::Duplicate);
                 }
@@ -172,14 +172,23 @@ impl Inbound {
     }
 
     /// PUBREL came. The identifier is forgotten and PUBCOMP may leave when the token is given back: forgetting may have
-    /// to be durable first. `None` when the identifier is unknown, which is answered without any doing, in 5.0 with 0x92.
+    /// to be durable first. `None` when it is answered without any doing: PUBREL came a second time, or the identifier is
+    /// unknown (in 5.0: 0x92).
     ///
     /// # Errors
     /// The PUBLISH was not answered yet, so the Client can't have known that it may release it.
     pub fn handle_pubrel(&mut self, id: PacketId) -> Result<Option<Token>, ProtocolError> {
-        match self.received.state(id) {
-            Some(true) => Ok(Some(self.expect(AckKind::PubComp, id))),
-            Some(false) => Err(ProtocolError::AckUnexpected {
+        match self.received.stage(id) {
+            Some(Stage::Accepted) => {
+                self.received.advance(id, Stage::Released);
+                Ok(Some(self.expect(AckKind::PubComp, id)))
+            }
+            // Sent again: its answer leaves right behind that of the first.
+            Some(Stage::Released) => {
+                self.answer(AckKind::PubComp, id, ReasonCode::Success);
+                Ok(None)
+            }
+            Some(Stage::Looked) => Err(ProtocolError::AckUnexpected {
                 kind: AckKind::PubRel,
                 packet_id: id,
             }),
@@ -203,7 +212,7 @@ impl Inbound {
         match entry.kind {
             AckKind::PubAck | AckKind::PubRel => {}
             AckKind::PubRec if self.v5 && reason.is_error() => self.received.remove(entry.packet_id),
-            AckKind::PubRec => self.received.accept(entry.packet_id),
+            AckKind::PubRec => self.received.advance(entry.packet_id, Stage::Accepted),
             AckKind::PubComp => self.received.remove(entry.packet_id),
         }
     }
@@ -297,5 +306,330 @@ impl Inbound {
             kind,
             outcome: Some(reason),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const V5: ProtocolVersion = ProtocolVersion::V5;
+    const V311: ProtocolVersion = ProtocolVersion::V311;
+
+    const LIMITS: InboundLimits = InboundLimits {
+        receive_maximum: 3,
+        topic_alias_maximum: 2,
+        maximum_qos: QoS::ExactlyOnce,
+        retain_available: true,
+    };
+
+    fn id(id: u16) -> PacketId {
+        PacketId::new(id).unwrap()
+    }
+
+    fn publish(qos: u8, packet_id: u16) -> Publish<'static> {
+        Publish {
+            qos: QoS::from_bits(qos).unwrap(),
+            packet_id: (qos > 0).then(|| id(packet_id)),
+            ..Publish::new(TopicRef::new("t").unwrap(), b"")
+        }
+    }
+
+    fn token(incoming: Result<Incoming<'_>, ProtocolError>) -> Token {
+        match incoming {
+            Ok(Incoming::Message {
+                token: Some(token), ..
+            }) => token,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Takes all answers that may leave, as lines.
+    fn answers(inbound: &mut Inbound) -> Vec<String> {
+        std::iter::from_fn(|| inbound.poll_ack())
+            .map(|ack| format!("{:?} #{} {:02X}", ack.kind, ack.packet_id, ack.reason.byte()))
+            .collect()
+    }
+
+    #[test]
+    fn v5_4_6_0_2_answers_leave_in_the_order_of_arrival_once_accepted() {
+        let mut inbound = Inbound::new(V5, LIMITS, ReceivedIds::new());
+        let a = token(inbound.handle_publish(&publish(1, 1)));
+        let b = token(inbound.handle_publish(&publish(2, 2)));
+        let c = token(inbound.handle_publish(&publish(1, 3)));
+        assert_eq!(inbound.outstanding(), 3);
+        inbound.accept(c, ReasonCode::Success);
+        inbound.accept(b, ReasonCode::NoMatchingSubscribers);
+        assert!(answers(&mut inbound).is_empty());
+        inbound.accept(a, ReasonCode::NotAuthorized);
+        assert_eq!(inbound.outstanding(), 0);
+        assert_eq!(
+            answers(&mut inbound),
+            ["PubAck #1 87", "PubRec #2 10", "PubAck #3 00"]
+        );
+        // Given back twice, or after it left.
+        inbound.accept(a, ReasonCode::Success);
+        inbound.accept(c, ReasonCode::Success);
+        assert!(answers(&mut inbound).is_empty());
+        assert_eq!(inbound.outstanding(), 0);
+    }
+
+    #[test]
+    fn qos_0_is_not_answered() {
+        let mut inbound = Inbound::new(V5, LIMITS, ReceivedIds::new());
+        let incoming = inbound.handle_publish(&publish(0, 0)).unwrap();
+        assert!(matches!(incoming, Incoming::Message { token: None, .. }));
+        assert!(answers(&mut inbound).is_empty());
+    }
+
+    #[test]
+    fn v5_4_3_3_10_a_qos_2_message_is_delivered_once_until_it_is_released() {
+        let mut inbound = Inbound::new(V5, LIMITS, ReceivedIds::new());
+        let a = token(inbound.handle_publish(&publish(2, 1)));
+        assert_eq!(inbound.handle_publish(&publish(2, 1)), Ok(Incoming::Duplicate));
+        assert!(answers(&mut inbound).is_empty());
+        inbound.accept(a, ReasonCode::Success);
+        assert_eq!(inbound.handle_publish(&publish(2, 1)), Ok(Incoming::Duplicate));
+        assert_eq!(answers(&mut inbound), ["PubRec #1 00"; 3]);
+
+        // It is remembered until PUBCOMP may leave.
+        let released = inbound.handle_pubrel(id(1)).unwrap().unwrap();
+        assert!(answers(&mut inbound).is_empty());
+        assert!(inbound.received().contains(id(1)));
+        inbound.accept(released, ReasonCode::Success);
+        assert!(!inbound.received().contains(id(1)));
+        assert_eq!(answers(&mut inbound), ["PubComp #1 00"]);
+
+        // [MQTT-4.3.3-12]; a second PUBREL from before changes nothing.
+        inbound.accept(released, ReasonCode::Success);
+        token(inbound.handle_publish(&publish(2, 1)));
+    }
+
+    /// Found by the model below: the second PUBREL of an exchange had a token of its own, and giving it back late forgot the
+    /// identifier of the next message, which was then delivered twice.
+    #[test]
+    fn a_second_pubrel_is_answered_behind_the_first_and_forgets_nothing() {
+        let mut inbound = Inbound::new(V5, LIMITS, [id(1)].into_iter().collect());
+        let released = inbound.handle_pubrel(id(1)).unwrap().unwrap();
+        assert_eq!(inbound.handle_pubrel(id(1)), Ok(None));
+        assert!(answers(&mut inbound).is_empty());
+        inbound.accept(released, ReasonCode::Success);
+        token(inbound.handle_publish(&publish(2, 1)));
+        assert_eq!(answers(&mut inbound), ["PubComp #1 00"; 2]);
+        assert_eq!(inbound.handle_publish(&publish(2, 1)), Ok(Incoming::Duplicate));
+    }
+
+    #[test]
+    fn v5_4_3_3_9_a_refused_qos_2_message_is_new_when_it_comes_again() {
+        let mut inbound = Inbound::new(V5, LIMITS, ReceivedIds::new());
+        let refused = token(inbound.handle_publish(&publish(2, 1)));
+        inbound.accept(refused, ReasonCode::QuotaExceeded);
+        assert_eq!(answers(&mut inbound), ["PubRec #1 97"]);
+        assert!(inbound.received().is_empty());
+        token(inbound.handle_publish(&publish(2, 1)));
+
+        // 3.1.1 can't say it, so the exchange goes on.
+        let mut inbound = Inbound::new(V311, LIMITS, ReceivedIds::new());
+        let refused = token(inbound.handle_publish(&publish(2, 1)));
+        inbound.accept(refused, ReasonCode::QuotaExceeded);
+        let ack = inbound.poll_ack().unwrap();
+        let mut out = Vec::new();
+        ack.encode(V311, &mut out);
+        assert_eq!(out, [0x50, 2, 0, 1]);
+        assert!(inbound.handle_pubrel(id(1)).unwrap().is_some());
+    }
+
+    #[test]
+    fn pubrel_for_nothing_is_answered_and_before_pubrec_refused() {
+        let mut inbound = Inbound::new(V5, LIMITS, ReceivedIds::new());
+        assert_eq!(inbound.handle_pubrel(id(7)), Ok(None));
+        assert_eq!(answers(&mut inbound), ["PubComp #7 92"]);
+        token(inbound.handle_publish(&publish(2, 1)));
+        let error = inbound.handle_pubrel(id(1)).unwrap_err();
+        assert_eq!(error.reason(), ReasonCode::ProtocolError);
+    }
+
+    #[test]
+    fn a_lost_connection_forgets_what_nobody_accepted() {
+        let mut inbound = Inbound::new(V5, LIMITS, [id(9)].into_iter().collect());
+        let accepted = token(inbound.handle_publish(&publish(2, 1)));
+        inbound.accept(accepted, ReasonCode::Success);
+        token(inbound.handle_publish(&publish(2, 2)));
+        let received = inbound.into_received();
+        assert!(received.iter().eq([id(1), id(9)]));
+
+        let mut inbound = Inbound::new(V5, LIMITS, received);
+        assert_eq!(inbound.handle_publish(&publish(2, 9)), Ok(Incoming::Duplicate));
+        token(inbound.handle_publish(&publish(2, 2)));
+    }
+
+    #[test]
+    fn v5_3_3_4_7_receive_maximum() {
+        // What gives a place back: PUBACK, a PUBREC that refuses, PUBCOMP; and only when it leaves.
+        for (qos, reason, pubrel) in [
+            (1, ReasonCode::Success, false),
+            (2, ReasonCode::NotAuthorized, false),
+            (2, ReasonCode::Success, true),
+        ] {
+            let mut inbound = Inbound::new(V5, LIMITS, ReceivedIds::new());
+            let first = token(inbound.handle_publish(&publish(qos, 1)));
+            for other in [2, 3] {
+                token(inbound.handle_publish(&publish(2, other)));
+            }
+            let fourth = publish(1, 4);
+            let exceeded = Err(ProtocolError::ReceiveMaximumExceeded(3));
+            assert_eq!(inbound.handle_publish(&fourth), exceeded);
+            // QoS 0 and what came before need no place.
+            assert!(inbound.handle_publish(&publish(0, 0)).is_ok());
+            assert_eq!(inbound.handle_publish(&publish(2, 3)), Ok(Incoming::Duplicate));
+            inbound.accept(first, reason);
+            assert_eq!(inbound.handle_publish(&fourth), exceeded);
+            inbound.poll_ack().unwrap();
+            if pubrel {
+                assert_eq!(inbound.handle_publish(&fourth), exceeded);
+                // PUBCOMP leaves behind the other answers.
+                for later in [1, 2, 3] {
+                    inbound.accept(Token(later), ReasonCode::Success);
+                }
+                let released = inbound.handle_pubrel(id(1)).unwrap().unwrap();
+                inbound.accept(released, ReasonCode::Success);
+                assert_eq!(answers(&mut inbound).last().unwrap(), "PubComp #1 00");
+            }
+            token(inbound.handle_publish(&fourth));
+        }
+    }
+
+    #[test]
+    fn before_5_0_there_is_no_receive_maximum() {
+        let mut inbound = Inbound::new(V311, LIMITS, ReceivedIds::new());
+        for packet_id in 1..100 {
+            token(inbound.handle_publish(&publish(1, packet_id)));
+        }
+        assert_eq!(inbound.outstanding(), 99);
+    }
+
+    #[test]
+    fn what_is_not_offered_is_refused() {
+        let mut inbound = Inbound::new(
+            V5,
+            InboundLimits {
+                maximum_qos: QoS::AtLeastOnce,
+                retain_available: false,
+                ..LIMITS
+            },
+            ReceivedIds::new(),
+        );
+        let reason = |result: Result<Incoming<'_>, ProtocolError>| result.unwrap_err().reason();
+        assert_eq!(
+            reason(inbound.handle_publish(&publish(2, 1))),
+            ReasonCode::QoSNotSupported
+        );
+        let retained = Publish {
+            retain: true,
+            ..publish(0, 0)
+        };
+        assert_eq!(
+            reason(inbound.handle_publish(&retained)),
+            ReasonCode::RetainNotSupported
+        );
+        token(inbound.handle_publish(&publish(1, 1)));
+    }
+
+    #[test]
+    fn topic_aliases_are_resolved_up_to_the_maximum() {
+        let mut inbound = Inbound::new(V5, LIMITS, ReceivedIds::new());
+        let aliased = |topic: Option<&'static str>, alias| Publish {
+            topic: topic.map(|topic| TopicRef::new(topic).unwrap()),
+            topic_alias: Some(alias),
+            ..publish(0, 0)
+        };
+        let mut topic = |topic, alias| match inbound.handle_publish(&aliased(topic, alias)) {
+            Ok(Incoming::Message { topic, .. }) => Ok(topic.as_ref().to_string()),
+            Ok(Incoming::Duplicate) => panic!(),
+            Err(error) => Err(error.reason()),
+        };
+        assert_eq!(topic(None, 2), Err(ReasonCode::ProtocolError));
+        assert_eq!(topic(Some("a"), 2), Ok("a".to_owned()));
+        assert_eq!(topic(None, 2), Ok("a".to_owned()));
+        assert_eq!(topic(Some("b"), 2), Ok("b".to_owned()));
+        assert_eq!(topic(None, 2), Ok("b".to_owned()));
+        assert_eq!(topic(Some("a"), 3), Err(ReasonCode::TopicAliasInvalid));
+        assert_eq!(topic(None, 0), Err(ReasonCode::TopicAliasInvalid));
+        let neither = Publish {
+            topic: None,
+            ..publish(0, 0)
+        };
+        assert_eq!(inbound.handle_publish(&neither), Err(ProtocolError::TopicMissing));
+    }
+
+    proptest! {
+        /// Packets, acceptance and answers in any order: each packet is answered once, in order, and a QoS 2 message is new
+        /// exactly when its identifier was not in use.
+        #[test]
+        fn answers_keep_their_order(ops in prop::collection::vec((0u8..5, 1u16..6, any::<prop::sample::Index>()), 1..120)) {
+            let limits = InboundLimits { receive_maximum: u16::MAX, ..LIMITS };
+            let mut inbound = Inbound::new(V5, limits, ReceivedIds::new());
+            let mut tokens = Vec::new();
+            let mut expected = VecDeque::new();
+            let mut pending = HashSet::new();
+            let (mut held, mut released) = (HashSet::new(), HashSet::new());
+            for (op, number, index) in ops {
+                match op {
+                    0 => {
+                        let token = token(inbound.handle_publish(&publish(1, number)));
+                        expected.push_back((AckKind::PubAck, number));
+                        tokens.push((token, AckKind::PubAck, number));
+                    }
+                    1 => match inbound.handle_publish(&publish(2, number)).unwrap() {
+                        Incoming::Duplicate => {
+                            prop_assert!(held.contains(&number) || pending.contains(&number));
+                            expected.push_back((AckKind::PubRec, number));
+                        }
+                        Incoming::Message { token, .. } => {
+                            prop_assert!(!held.contains(&number) && pending.insert(number));
+                            expected.push_back((AckKind::PubRec, number));
+                            tokens.push((token.unwrap(), AckKind::PubRec, number));
+                        }
+                    },
+                    2 => match inbound.handle_pubrel(id(number)) {
+                        Err(_) => prop_assert!(pending.contains(&number)),
+                        Ok(token) => {
+                            prop_assert_eq!(token.is_some(), held.contains(&number) && released.insert(number));
+                            expected.push_back((AckKind::PubComp, number));
+                            tokens.extend(token.map(|token| (token, AckKind::PubComp, number)));
+                        }
+                    },
+                    3 if !tokens.is_empty() => {
+                        let (token, kind, number) = tokens.swap_remove(index.index(tokens.len()));
+                        inbound.accept(token, ReasonCode::Success);
+                        match kind {
+                            AckKind::PubRec => {
+                                pending.remove(&number);
+                                held.insert(number);
+                            }
+                            AckKind::PubComp => {
+                                held.remove(&number);
+                                released.remove(&number);
+                            }
+                            AckKind::PubAck | AckKind::PubRel => {}
+                        }
+                    }
+                    _ => {
+                        while let Some(ack) = inbound.poll_ack() {
+                            let first = expected.pop_front();
+                            prop_assert_eq!(first, Some((ack.kind, ack.packet_id.get())));
+                        }
+                    }
+                }
+                prop_assert_eq!(inbound.outstanding(), tokens.len());
+                let mut remembered: Vec<_> = held.iter().copied().collect();
+                remembered.sort_unstable();
+                prop_assert!(inbound.received().iter().map(PacketId::get).eq(remembered));
+            }
+        }
     }
 }

@@ -17,7 +17,18 @@ pub struct ReceivedIds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Received {
     id: PacketId,
-    accepted: bool,
+    stage: Stage,
+}
+
+/// How far an incoming QoS 2 message has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Somebody looks at it.
+    Looked,
+    /// Somebody is responsible for it.
+    Accepted,
+    /// PUBREL came; the identifier is being forgotten.
+    Released,
 }
 
 impl ReceivedIds {
@@ -30,14 +41,14 @@ impl ReceivedIds {
     /// Tells whether a message with `id` was accepted and not released.
     #[must_use]
     pub fn contains(&self, id: PacketId) -> bool {
-        self.state(id) == Some(true)
+        self.stage(id).is_some_and(|stage| stage != Stage::Looked)
     }
 
     /// Returns the identifiers of accepted messages, in numeric order.
     pub fn iter(&self) -> impl Iterator<Item = PacketId> {
         self.ids
             .iter()
-            .filter(|received| received.accepted)
+            .filter(|received| received.stage != Stage::Looked)
             .map(|received| received.id)
     }
 
@@ -53,23 +64,25 @@ impl ReceivedIds {
         self.ids.is_empty()
     }
 
-    /// Returns whether a message with `id` was accepted, or `None` if there is none.
-    pub(crate) fn state(&self, id: PacketId) -> Option<bool> {
+    /// Returns how far the message with `id` has come, if there is one.
+    #[inline]
+    pub(crate) fn stage(&self, id: PacketId) -> Option<Stage> {
         let place = self.find(id).ok()?;
-        Some(self.ids[place].accepted)
+        Some(self.ids[place].stage)
     }
 
-    /// Remembers that a message with `id`, which must be new, is being looked at.
+    /// Remembers a message that is new.
     pub(crate) fn begin(&mut self, id: PacketId) {
         if let Err(place) = self.find(id) {
-            self.ids.insert(place, Received { id, accepted: false });
+            let stage = Stage::Looked;
+            self.ids.insert(place, Received { id, stage });
         }
     }
 
-    /// Remembers that the message was accepted.
-    pub(crate) fn accept(&mut self, id: PacketId) {
+    /// Remembers that a message has come further.
+    pub(crate) fn advance(&mut self, id: PacketId, stage: Stage) {
         if let Ok(place) = self.find(id) {
-            self.ids[place].accepted = true;
+            self.ids[place].stage = stage;
         }
     }
 
@@ -80,9 +93,13 @@ impl ReceivedIds {
         }
     }
 
-    /// Forgets the messages that nobody accepted, because their connection is gone.
+    /// The connection is gone: forgets the messages that nobody accepted, and goes on remembering those whose release nobody
+    /// confirmed.
     pub(crate) fn settle(&mut self) {
-        self.ids.retain(|received| received.accepted);
+        self.ids.retain(|received| received.stage != Stage::Looked);
+        for received in &mut self.ids {
+            received.stage = Stage::Accepted;
+        }
         self.ids.shrink_to_fit();
     }
 
@@ -103,7 +120,7 @@ impl FromIterator<PacketId> for ReceivedIds {
         let mut received = Self::new();
         for id in ids {
             received.begin(id);
-            received.accept(id);
+            received.advance(id, Stage::Accepted);
         }
         received
     }
@@ -119,28 +136,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_as_a_sorted_map(ops in prop::collection::vec((0u8..4, 1u16..20), 1..200)) {
+        fn behaves_as_a_sorted_map(ops in prop::collection::vec((0u8..5, 1u16..20), 1..200)) {
             let (mut received, mut model) = (ReceivedIds::new(), BTreeMap::new());
             for (op, id) in ops {
                 let packet_id = PacketId::new(id).unwrap();
                 match op {
                     0 => {
                         received.begin(packet_id);
-                        model.entry(id).or_insert(false);
+                        model.entry(id).or_insert(Stage::Looked);
                     }
-                    1 => {
-                        received.accept(packet_id);
-                        model.entry(id).and_modify(|accepted| *accepted = true);
+                    1 | 2 => {
+                        let further = if op == 1 { Stage::Accepted } else { Stage::Released };
+                        received.advance(packet_id, further);
+                        model.entry(id).and_modify(|stage| *stage = further);
                     }
-                    2 => {
+                    3 => {
                         received.remove(packet_id);
                         model.remove(&id);
                     }
-                    _ => prop_assert_eq!(received.state(packet_id), model.get(&id).copied()),
+                    _ => prop_assert_eq!(received.stage(packet_id), model.get(&id).copied()),
                 }
             }
             received.settle();
-            model.retain(|_, accepted| *accepted);
+            model.retain(|_, stage| *stage != Stage::Looked);
             prop_assert!(received.iter().map(PacketId::get).eq(model.into_keys()));
         }
     }
