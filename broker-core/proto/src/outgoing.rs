@@ -240,3 +240,91 @@ fn encode_head(publish: &Publish<'_>, version: ProtocolVersion, out: &mut Vec<u8
         .encode_head(version, out)
         .expect("`outbound.rs` compared its size with what the receiver takes")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use broker_types::PacketId;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const V5: ProtocolVersion = ProtocolVersion::V5;
+    const V311: ProtocolVersion = ProtocolVersion::V311;
+
+    fn message<'a>(payload: Payload<'a>) -> MessageRef<'a> {
+        MessageRef {
+            topic: TopicRef::new("some/topic").unwrap(),
+            payload,
+            qos: QoS::ExactlyOnce,
+            retain: false,
+            properties: &[0x01, 1],
+            expiry: None,
+        }
+    }
+
+    fn written(out: &WriteBuf) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 8];
+        let used = out.io_slices(&mut slices);
+        slices[..used]
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect()
+    }
+
+    proptest! {
+        /// However many receivers with however many layouts: each gets exactly what the codec would have encoded for it.
+        #[test]
+        fn a_repeated_frame_is_the_frame(
+            len in prop_oneof![0usize..300, SHARED_BODY_MIN - 2..SHARED_BODY_MIN + 2],
+            shared: bool,
+            receivers in prop::collection::vec(
+                (any::<bool>(), 0u8..3, any::<bool>(), prop::option::of(0u32..2), prop::collection::vec(1u32..4, 0..3), any::<bool>()),
+                1..40,
+            ),
+        ) {
+            let bytes = Bytes::from(vec![7; len]);
+            let payload = if shared { Payload::Shared(&bytes) } else { Payload::Borrowed(&bytes) };
+            let mut scratch = OutgoingScratch::new();
+            // What a message before left behind must not matter.
+            for round in 0..2 {
+                let mut outgoing = Outgoing::new(message(payload), Timestamp::ZERO, &mut scratch);
+                for (i, (v5, qos, retain, expiry, ids, aliased)) in receivers.iter().enumerate() {
+                    let version = if *v5 { V5 } else { V311 };
+                    let ids: Vec<_> = ids.iter().filter_map(|id| SubscriptionId::new(*id)).collect();
+                    let qos = QoS::from_bits(*qos).unwrap();
+                    let mut publish = outgoing.message().publish(qos, *retain, *expiry, &ids);
+                    publish.packet_id = PacketId::new(i as u16 + 1 + round).filter(|_| qos != QoS::AtMostOnce);
+                    publish.topic_alias = aliased.then_some(3);
+                    let mut out = WriteBuf::new();
+                    outgoing.write(&publish, version, &mut out);
+                    let mut expected = Vec::new();
+                    publish.encode(version, &mut expected).unwrap();
+                    prop_assert_eq!(written(&out), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_kept_copy_is_made_once_and_shares_a_large_payload() {
+        let bytes = vec![7; SHARED_BODY_MIN];
+        let mut scratch = OutgoingScratch::new();
+        let mut outgoing = Outgoing::new(message(Payload::Borrowed(&bytes)), Timestamp::ZERO, &mut scratch);
+        let mut out = WriteBuf::new();
+        let publish = outgoing.message().publish(QoS::AtMostOnce, false, None, &[]);
+        outgoing.write(&publish, V5, &mut out);
+        let first = Arc::clone(outgoing.shared());
+        assert!(Arc::ptr_eq(&first, outgoing.shared()));
+        let mut slices = [IoSlice::new(&[]); 2];
+        assert_eq!(out.io_slices(&mut slices), 2);
+        assert_eq!(slices[1].as_ptr(), first.payload().as_ptr());
+
+        let mut scratch = OutgoingScratch::new();
+        assert!(Arc::ptr_eq(
+            &first,
+            Outgoing::from_stored(&first, &mut scratch).shared()
+        ));
+    }
+}

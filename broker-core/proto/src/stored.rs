@@ -287,3 +287,77 @@ pub fn remaining_expiry(
     }
     Ok(Some(interval.saturating_sub(waited.as_secs() as u32)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message<'a>(payload: Payload<'a>) -> MessageRef<'a> {
+        MessageRef {
+            topic: TopicRef::new("a/b").unwrap(),
+            payload,
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            properties: &[0x01, 1],
+            expiry: Some(7),
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_given_back() {
+        let (small, large) = (vec![1; 100], Bytes::from(vec![2; SHARED_BODY_MIN]));
+        for payload in [
+            Payload::Borrowed(b""),
+            Payload::Borrowed(&small),
+            Payload::Borrowed(&large),
+            Payload::Shared(&large),
+        ] {
+            let message = message(payload);
+            let stored = Stored::new(&message, Timestamp::from_millis(5));
+            assert_eq!(stored.message().to_message(), message.to_message());
+            assert_eq!(
+                MessageRef::from(&message.to_message()).to_message(),
+                message.to_message()
+            );
+            assert_eq!(stored.topic_bytes(), b"a/b");
+            assert_eq!(
+                (stored.size(), message.size()),
+                (5 + payload.as_bytes().len(), stored.size())
+            );
+            assert_eq!(
+                (stored.qos(), stored.received_at().as_millis()),
+                (QoS::AtLeastOnce, 5)
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_large_payload_is_kept_by_reference() {
+        let large = Bytes::from(vec![2; SHARED_BODY_MIN]);
+        let small = large.slice(1..);
+        for (payload, shared) in [(&large, true), (&small, false)] {
+            let stored = Stored::new(&message(Payload::Shared(payload)), Timestamp::ZERO);
+            assert_eq!(stored.payload().as_ptr() == payload.as_ptr(), shared);
+        }
+    }
+
+    #[test]
+    fn expiry_counts_whole_seconds_and_ends_to_the_millisecond() {
+        let left = |interval, waited| {
+            let (start, now) = (Timestamp::from_millis(500), Timestamp::from_millis(500 + waited));
+            remaining_expiry(Some(interval), start, now)
+        };
+        assert_eq!(left(2, 0), Ok(Some(2)));
+        assert_eq!(left(2, 999), Ok(Some(2)));
+        assert_eq!(left(2, 1000), Ok(Some(1)));
+        assert_eq!(left(2, 1999), Ok(Some(1)));
+        assert_eq!(left(2, 2000), Err(Expired));
+        assert_eq!(left(0, 0), Ok(Some(0)));
+        assert_eq!(left(0, 1), Err(Expired));
+        assert_eq!(left(u32::MAX, u64::from(u32::MAX) * 1000 - 1), Ok(Some(1)));
+        assert_eq!(
+            remaining_expiry(None, Timestamp::ZERO, Timestamp::NEVER),
+            Ok(None)
+        );
+    }
+}
