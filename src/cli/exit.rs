@@ -90,6 +90,11 @@ impl Failure {
         }
     }
 
+    /// The same without a word.
+    pub(crate) fn without_words(self) -> Self {
+        Self::silent(self.code)
+    }
+
     /// Writes it to standard error and gives its code.
     pub(crate) fn report(&self) -> ExitCode {
         if !self.message.is_empty() {

@@ -1,13 +1,16 @@
 //! The command line: what there is to say, and which file does it. Each command is a file of its own.
 
 mod check;
+mod client;
 mod config;
 mod exit;
 mod logging;
 mod output;
 mod passwd;
+mod publish;
 mod run;
 mod source;
+mod subscribe;
 
 use std::process::ExitCode;
 
@@ -39,6 +42,12 @@ enum Command {
     Run(run::Run),
     /// Check a configuration and tell everything that is wrong with it
     Check(check::Check),
+    /// Publish messages
+    #[command(name = "pub")]
+    Publish(Box<publish::Publish>),
+    /// Subscribe and print what comes
+    #[command(name = "sub")]
+    Subscribe(Box<subscribe::Subscribe>),
     /// Show what is configured
     #[command(subcommand)]
     Config(config::Config),
@@ -65,6 +74,8 @@ impl Command {
         match self {
             Self::Run(command) => command.run(),
             Self::Check(command) => command.run(),
+            Self::Publish(command) => command.run(),
+            Self::Subscribe(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Passwd(command) => command.run(),
         }
