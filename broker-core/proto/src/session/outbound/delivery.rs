@@ -19,7 +19,7 @@ pub struct OutboundLimits {
     pub drop: DropPolicy,
     /// Whether QoS 0 messages wait for a Client that is offline.
     pub queue_qos0: bool,
-    /// Whether changes are noted for [`Outbound::poll_record`].
+    /// Whether changes are noted for [`Outbound::poll_record`](crate::Outbound::poll_record).
     pub recorded: bool,
 }
 
@@ -71,7 +71,7 @@ pub enum Delivered {
         dropped: usize,
     },
     /// It was counted, but is not in memory: the owner must keep it under this number and bring it back with
-    /// [`Outbound::refill`].
+    /// [`Outbound::refill`](crate::Outbound::refill).
     Behind {
         /// Its number.
         seq: u64,
@@ -100,7 +100,7 @@ pub enum DropReason {
     TooLarge,
 }
 
-/// What [`Outbound::pump`] did.
+/// What [`Outbound::pump`](crate::Outbound::pump) did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pumped {
     /// PUBLISH packets that were encoded, sent again ones included.

@@ -165,8 +165,8 @@ impl Outbound {
         (pumped, queued)
     }
 
-    /// Sends the first message that waits, or `edited` in its place. Returns `None`, and does nothing, when there is no
-    /// room or the first message has another number than `seq` by now.
+    /// Sends the first message that waits, or `edited` in its place, whose QoS may be lower. Returns `None`, and does nothing,
+    /// when there is no room or the first message has another number than `seq` by now.
     pub fn send_next(
         &mut self,
         now: Timestamp,
@@ -176,12 +176,16 @@ impl Outbound {
     ) -> Option<Delivered> {
         let connection = self.connection.as_mut()?;
         let first = self.queue.front().filter(|queued| queued.seq == seq)?;
-        let qos = first.terms.qos;
-        if !self.resend.is_empty() || !connection.has_room(qos, self.inflight.len(), &self.limits, out) {
+        let room = connection.has_room(first.terms.qos, self.inflight.len(), &self.limits, out);
+        if !room || !self.resend.is_empty() {
             return None;
         }
-        let Queued { message, terms, .. } = self.queue.pop()?;
+        let Queued {
+            message, mut terms, ..
+        } = self.queue.pop()?;
         let message = edited.unwrap_or(message);
+        let qos = terms.qos.min(message.qos());
+        terms.qos = qos;
         let Ok(expiry) = remaining_expiry(message.expiry(), message.received_at(), now) else {
             self.record(Record::Finished { seq });
             return Some(Delivered::Dropped(DropReason::Expired));

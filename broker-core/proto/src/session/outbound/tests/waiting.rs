@@ -329,3 +329,27 @@ fn an_owner_may_look_at_each_message_before_it_leaves() {
     rig.connect(&peer(V5));
     assert_eq!(rig.seen(), ["q1 #1 dup a", "q1 #2 dup other=C", "q1 #3 d"]);
 }
+
+#[test]
+fn an_owner_may_lower_the_qos() {
+    let mut rig = Rig::offline(LIMITS);
+    rig.send(QOS2, "a");
+    rig.send(QOS2, "b");
+    rig.outbound.connect_held(&peer(V5));
+    for (seq, qos) in [(0, QOS0), (1, QOS1)] {
+        let queued = rig.outbound.next_ready(rig.now, &mut rig.out).1.unwrap();
+        let lowered = MessageRef {
+            qos,
+            ..queued.message.message()
+        };
+        let lowered = Arc::new(Stored::new(&lowered, rig.now));
+        rig.outbound
+            .send_next(rig.now, seq, Some(lowered), &mut rig.out)
+            .unwrap();
+    }
+    assert_eq!(rig.seen(), ["q0 a", "q1 #1 b"]);
+    assert_eq!(
+        rig.outbound.handle_puback(id(1)),
+        Ok(Progress::Finished { seq: 1 })
+    );
+}
