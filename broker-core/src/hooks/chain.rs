@@ -110,6 +110,14 @@ pub(crate) struct ChainSet {
     events: EventSink,
 }
 
+impl std::fmt::Debug for ChainSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChainSet")
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
 impl ChainSet {
     /// Compiles `chain`. `capabilities` gives what each plugin handed out when it was asked; `generation` tells this set
     /// from those before and after it and must never come twice; `hub` has the event queues, one for each plugin.
@@ -163,13 +171,13 @@ impl ChainSet {
         &self.uses
     }
 
-    /// Returns every slot with its calls, for the metrics. A plugin that owns several names counts for each.
+    /// Returns every slot with its calls, for the metrics.
     pub(crate) fn guards(&self) -> Vec<&Guard> {
         let mut guards = Vec::new();
         guards.extend(self.accept.iter().map(|slot| &slot.guard));
         guards.extend(self.connect.iter().map(|slot| &slot.guard));
         guards.extend(self.authenticate.iter().map(|slot| &slot.guard));
-        guards.extend(self.exchange.iter().map(|owned| &owned.slot.guard));
+        guards.extend(owners(&self.exchange));
         guards.extend(self.authorize.iter().map(|acl| &acl.slot.guard));
         guards.extend(self.subscribe.iter().map(|slot| &slot.guard));
         guards.extend(self.unsubscribe.iter().map(|slot| &slot.guard));
@@ -177,7 +185,7 @@ impl ChainSet {
         guards.extend(self.retain.iter().map(|slot| &slot.guard));
         guards.extend(self.deliver.iter().map(|message| &message.slot.guard));
         guards.extend(self.will.iter().map(|slot| &slot.guard));
-        guards.extend(self.control.iter().map(|owned| &owned.slot.guard));
+        guards.extend(owners(&self.control));
         guards.extend(self.share_pick.iter().map(|slot| &slot.guard));
         guards
     }
@@ -344,6 +352,13 @@ impl ChainSet {
             Some((hook, _)) => Err(ChainError::TooMany { hook }),
         }
     }
+}
+
+/// Returns each owner once, however many names it has; they stand side by side.
+fn owners<H: ?Sized>(owned: &[Owned<H>]) -> impl Iterator<Item = &Guard> {
+    owned
+        .chunk_by(|a, b| Arc::ptr_eq(&a.slot, &b.slot))
+        .map(|same| &same[0].slot.guard)
 }
 
 /// Returns the hooks of a use: what its plugin has, or the part of it that the use names.

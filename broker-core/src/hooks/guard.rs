@@ -1,27 +1,20 @@
 //! One call into a plugin. Whatever goes wrong in there comes out as what the operator wants to happen then; nothing else
 //! gets past: no panic, no endless wait.
 
-use std::any::Any;
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use broker_types::{TopicFilter, TopicRef};
-use plugin_api::{Answer, Fault, FaultKind, Later};
+use plugin_api::{Answer, Fault, FaultKind};
 use tokio::time::Instant;
 
 use super::breaker::{Admission, Breaker, Change, Probe};
+use super::caught::{Call, Caught, caught};
 use crate::chain::{Hook, OnFault, Use};
 
 /// At most one line about faults in this time for each use; the others are counted in the next.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
-
-/// A plugin's call under way.
-pub(super) type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
 
 /// A use of a plugin in one chain, at work: its policies, its breaker and what is counted of it.
 #[derive(Debug)]
@@ -130,7 +123,7 @@ pub(super) enum Asked<N, L: 'static> {
 /// A call that has begun and has to be awaited with [`Guard::finish`].
 pub(super) struct Waiting<L> {
     ticket: Ticket,
-    call: Later<L>,
+    call: Caught<'static, L>,
 }
 
 /// The permission for one call.
@@ -180,7 +173,10 @@ impl Guard {
         };
         match caught(call) {
             Ok(Answer::Now(result)) => Asked::Now(self.settle(ticket, result)),
-            Ok(Answer::Later(call)) => Asked::Later(Waiting { ticket, call }),
+            Ok(Answer::Later(call)) => Asked::Later(Waiting {
+                ticket,
+                call: Caught::new(call),
+            }),
             Err(fault) => Asked::Now(self.settle(ticket, Err(fault))),
         }
     }
@@ -203,7 +199,7 @@ impl Guard {
     ) -> Result<T, OnFault> {
         let ticket = self.admit()?;
         let result = match caught(start) {
-            Ok(call) => self.within_budget(call).await,
+            Ok(call) => self.within_budget(Caught::new(call)).await,
             Err(fault) => Err(fault),
         };
         self.settle(ticket, checked(result, check))
@@ -214,8 +210,8 @@ impl Guard {
         self.fault(Ticket(None), fault)
     }
 
-    async fn within_budget<T>(&self, call: Call<'_, T>) -> Result<T, Fault> {
-        match tokio::time::timeout(self.budget, Caught(Some(call))).await {
+    async fn within_budget<T>(&self, call: Caught<'_, T>) -> Result<T, Fault> {
+        match tokio::time::timeout(self.budget, call).await {
             Ok(result) => result,
             Err(_) => Err(Fault::new(
                 FaultKind::Timeout,
@@ -281,59 +277,6 @@ fn checked<T>(result: Result<T, Fault>, check: impl FnOnce(&T) -> Result<(), Fau
 /// For answers that can't be wrong.
 pub(super) const fn unchecked<T>(_: &T) -> Result<(), Fault> {
     Ok(())
-}
-
-/// Calls plugin code; a panic becomes a fault. The caller throws away whatever the call had changed by then.
-fn caught<T>(call: impl FnOnce() -> T) -> Result<T, Fault> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| panicked(&*payload))
-}
-
-fn panicked(payload: &(dyn Any + Send)) -> Fault {
-    let text = match payload.downcast_ref::<&'static str>() {
-        Some(text) => Some((*text).to_owned()),
-        None => payload.downcast_ref::<String>().cloned(),
-    };
-    Fault::new(
-        FaultKind::Panic,
-        text.unwrap_or_else(|| "without a message".to_owned()),
-    )
-}
-
-/// A plugin's future whose panics are faults, also those of its destructor when it is cancelled.
-struct Caught<'a, T>(Option<Call<'a, T>>);
-
-impl<T> Future for Caught<'_, T> {
-    type Output = Result<T, Fault>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let call = self.0.as_mut().expect("a future isn't polled after it is ready");
-        let ready = match caught(|| call.as_mut().poll(cx)) {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(result)) => result,
-            Err(fault) => Err(fault),
-        };
-        let dropped = self.cancel();
-        Poll::Ready(ready.and_then(|value| dropped.map(|()| value)))
-    }
-}
-
-impl<T> Caught<'_, T> {
-    fn cancel(&mut self) -> Result<(), Fault> {
-        let call = self.0.take();
-        caught(|| drop(call))
-    }
-}
-
-impl<T> Drop for Caught<'_, T> {
-    fn drop(&mut self) {
-        if let Err(fault) = self.cancel() {
-            tracing::warn!(
-                fault = fault.kind.as_str(),
-                "cancelling a plugin's call: {}",
-                fault.text
-            );
-        }
-    }
 }
 
 /// Counts calls. All shards call the same plugins, and one counter for all of them would move its cache line from core to

@@ -7,11 +7,13 @@
 //! |---|---|
 //! | `chain` | from a chain as written to slots, one list for each hook |
 //! | `mask` | which hooks a chain has at all: one bit test |
-//! | `guard` | one call into a plugin: panics, deadlines, and what the operator wants to happen then |
+//! | `guard` | one call into a plugin: its deadline, and what the operator wants to happen when it fails |
+//! | `caught` | panics become faults |
 //! | `breaker` | a plugin that keeps failing isn't asked for a while |
 //! | `authenticate`, `authorize` | decisions: the first verdict, or everybody's consent |
 //! | `fold` | accept, connect, subscribe, unsubscribe, retain: each sees what the one before made |
-//! | `publish`, `deliver` | the two hot folds, and what plugins emit |
+//! | `publish`, `deliver` | the two hot folds: what comes in, what goes out |
+//! | `emission`, `will` | what plugins emit because of a message; Will Messages |
 //! | `provide` | exchange, control, share-pick: one owner each |
 //! | `events` | telling plugins what happened, off the path of messages |
 //! | `interest`, `acl_cache` | what a connection remembers so that it needs not ask again |
@@ -23,8 +25,10 @@ mod acl_cache;
 mod authenticate;
 mod authorize;
 mod breaker;
+mod caught;
 mod chain;
 mod deliver;
+mod emission;
 mod events;
 mod fold;
 mod guard;
@@ -34,6 +38,7 @@ mod provide;
 mod publish;
 #[cfg(test)]
 mod tests;
+mod will;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -52,7 +57,8 @@ pub(crate) use guard::{Guard, UseState};
 pub(crate) use interest::{Interest, InterestCache, SlotBits};
 pub(crate) use mask::HookMask;
 pub(crate) use provide::{ControlOutcome, ExchangeOutcome, ExchangeOwner};
-pub(crate) use publish::{PendingPublish, Published, Verdict, Willed};
+pub(crate) use publish::{PendingPublish, Published, Verdict};
+pub(crate) use will::Willed;
 
 use crate::chain::OnFault;
 

@@ -5,23 +5,17 @@
 //! As long as slots answer at once the message is only borrowed; the first that doesn't makes it owned, and the rest of the
 //! chain one future.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_types::{Message, Source, TopicFilter, TopicRef};
-use plugin_api::{Answer, ClientView, Cx, Denial, Fault, Flow, MessageEdit, MessageParts, Patch, WillFlow};
+use broker_types::{Message, Source};
+use plugin_api::{Answer, ClientView, Cx, Denial, Flow, MessageEdit, MessageParts, Patch};
 
-use super::authenticate::nonsense;
+use super::emission::{Tally, check};
 use super::fold::PAUSE_MAX;
-use super::guard::{Asked, Waiting, unchecked};
-use super::{ChainSet, FaultAction, Pending, SlotBits, Step, UseState};
+use super::guard::{Asked, Waiting};
+use super::{ChainSet, FaultAction, Pending, SlotBits, Step};
 use crate::chain::OnFault;
-
-/// A message may be emitted because of one that was emitted because of one … this often.
-const HOPS_MAX: u8 = 8;
-/// Messages that may be emitted because of one.
-const EMITTED_MAX: usize = 1024;
 
 /// What becomes of a message that came in.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,15 +45,6 @@ pub(crate) enum Verdict {
 
 /// Resolves to what became of the message, and to all that plugins changed of it.
 pub(crate) type PendingPublish = Pending<(Published, Patch)>;
-
-/// What becomes of a Will Message.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Willed {
-    /// The message to publish; `None`: nobody gets it.
-    pub(crate) message: Option<Message>,
-    /// What goes out besides; has passed the publish chain behind the plugins that emitted it.
-    pub(crate) emitted: Vec<Message>,
-}
 
 impl ChainSet {
     /// Shows a message to the slots that want its topic ([`ChainSet::interest`]). Answered at once, the edits are kept in
@@ -92,73 +77,6 @@ impl ChainSet {
             let kept = set.publish_rest(&client, &mut tally, stalled, kept).await;
             (tally.published(), kept)
         }))
-    }
-
-    /// Lets the plugins change or drop a Will Message that is due. What follows is [`ChainSet::publish`].
-    pub(crate) async fn will(&self, client: &Arc<ClientView>, message: Message) -> Willed {
-        let mut tally = Tally::default();
-        let message = self.will_itself(client, message, &mut tally).await;
-        if let Some(stalled) = self.drain(client, &mut tally) {
-            self.publish_rest(client, &mut tally, stalled, None).await;
-        }
-        Willed {
-            message,
-            emitted: tally.out,
-        }
-    }
-
-    async fn will_itself(
-        &self,
-        client: &Arc<ClientView>,
-        message: Message,
-        tally: &mut Tally,
-    ) -> Option<Message> {
-        let mut edit = MessageEdit::new(MessageParts::of(&message, Source::Will));
-        for slot in &self.will {
-            let state = slot.guard.state();
-            if !state.wants(edit.topic()) {
-                continue;
-            }
-            let cx = Cx {
-                client,
-                budget: slot.guard.budget(),
-            };
-            let draft = &mut edit;
-            let flow = slot.guard.run(|| slot.hook.will(&cx, draft), unchecked).await;
-            let flow = flow.and_then(|flow| match check(state, client, edit.drafted(), 0, tally) {
-                Ok(()) => Ok(flow),
-                Err(fault) => Err(slot.guard.blame(&fault)),
-            });
-            match flow {
-                Ok(flow) => {
-                    edit.commit();
-                    tally.enqueue(edit.take_emitted(), self.publish_behind(state), 1);
-                    match flow {
-                        WillFlow::Continue => {}
-                        WillFlow::Stop => break,
-                        WillFlow::Drop => return None,
-                    }
-                }
-                Err(action) => {
-                    edit.rollback();
-                    if action.action().is_some() {
-                        return None;
-                    }
-                }
-            }
-        }
-        Some(edit.to_message())
-    }
-
-    /// Returns the first publish slot behind a use.
-    fn publish_behind(&self, state: &UseState) -> usize {
-        let mut positions = self
-            .publish
-            .iter()
-            .map(|message| message.slot.guard.state().position);
-        positions
-            .position(|position| position > state.position)
-            .unwrap_or(SlotBits::MAX)
     }
 
     /// Shows a message to the slots in `wanted`, one after the other, until it ends or one needs time.
@@ -263,6 +181,13 @@ impl ChainSet {
             }
         }
         None
+    }
+
+    /// Takes what was emitted because of a Will Message through the rest of the chain.
+    pub(super) async fn pass_emitted(&self, client: &Arc<ClientView>, tally: &mut Tally) {
+        if let Some(stalled) = self.drain(client, tally) {
+            self.publish_rest(client, tally, stalled, None).await;
+        }
     }
 
     /// Awaits slot after slot until the message and all that was emitted are through. Returns what was kept of the edits
@@ -376,116 +301,4 @@ impl Owned {
             ..MessageParts::of(&self.message, self.source)
         }
     }
-}
-
-/// A message that a plugin emitted.
-struct Emission {
-    message: Message,
-    /// The first slot that sees it.
-    from: usize,
-    hop: u8,
-}
-
-/// What came of it all so far.
-#[derive(Default)]
-struct Tally {
-    verdict: Option<Verdict>,
-    throttle: Duration,
-    queue: VecDeque<Emission>,
-    /// Messages ever put into the queue.
-    emitted: usize,
-    out: Vec<Message>,
-}
-
-impl Tally {
-    fn enqueue(&mut self, messages: Vec<Message>, from: usize, hop: u8) {
-        self.emitted += messages.len();
-        self.queue.extend(
-            messages
-                .into_iter()
-                .map(|message| Emission { message, from, hop }),
-        );
-    }
-
-    /// The message itself is through.
-    fn conclude(&mut self, verdict: Verdict) {
-        match &verdict {
-            Verdict::Pass | Verdict::Drop | Verdict::Fault(FaultAction::Drop) => {}
-            Verdict::Reject(_)
-            | Verdict::Disconnect(_)
-            | Verdict::Fault(FaultAction::Deny | FaultAction::Disconnect) => self.discard(),
-        }
-        self.verdict = Some(verdict);
-    }
-
-    /// An emitted message is through. A refusal concerns it alone, for it isn't the client's; but if somebody failed, the
-    /// client is to send its message again.
-    fn emission(&mut self, verdict: Verdict, message: impl FnOnce() -> Message) {
-        match verdict {
-            Verdict::Pass => self.out.push(message()),
-            Verdict::Drop
-            | Verdict::Reject(_)
-            | Verdict::Disconnect(_)
-            | Verdict::Fault(FaultAction::Drop) => {}
-            Verdict::Fault(FaultAction::Deny | FaultAction::Disconnect) => {
-                self.discard();
-                self.verdict = Some(verdict);
-            }
-        }
-    }
-
-    fn discard(&mut self) {
-        self.queue.clear();
-        self.out.clear();
-    }
-
-    fn published(self) -> Published {
-        Published {
-            verdict: self.verdict.unwrap_or(Verdict::Pass),
-            throttle: self.throttle,
-            emitted: self.out,
-        }
-    }
-}
-
-/// Checks what a plugin wants to do with a message at `hop`: how much it emits, and where it sends.
-fn check(
-    state: &UseState,
-    client: &ClientView,
-    patch: Option<&Patch>,
-    hop: u8,
-    tally: &Tally,
-) -> Result<(), Fault> {
-    let Some(patch) = patch else { return Ok(()) };
-    if !patch.emitted.is_empty() && hop >= HOPS_MAX {
-        return Err(nonsense("emitted because of what was emitted, 8 times over"));
-    }
-    if tally.emitted + patch.emitted.len() > EMITTED_MAX {
-        return Err(nonsense("more than 1,024 messages emitted because of one"));
-    }
-    let Some(allowed) = &state.allow_publish else {
-        return Ok(());
-    };
-    // Emitted messages are absolute already; only the client's own is below its mount.
-    let mount = if hop == 0 { &*client.mount } else { "" };
-    let moved = patch
-        .topic
-        .iter()
-        .all(|topic| may_publish(allowed, mount, topic.as_ref()));
-    let emitted = patch
-        .emitted
-        .iter()
-        .all(|message| may_publish(allowed, "", message.topic.as_ref()));
-    if moved && emitted {
-        return Ok(());
-    }
-    Err(nonsense("a message to where the plugin may not publish"))
-}
-
-fn may_publish(allowed: &[TopicFilter], mount: &str, topic: TopicRef<'_>) -> bool {
-    let within = |topic| allowed.iter().any(|filter| filter.matches(topic));
-    if mount.is_empty() {
-        return within(topic);
-    }
-    TopicRef::new(&format!("{mount}{topic}")).is_ok_and(within)
 }
