@@ -23,6 +23,8 @@ pub(super) struct State {
     outbound: Outbound,
     /// What is remembered of QoS 2 while there is no connection.
     received: ReceivedIds,
+    /// The first token of the next connection.
+    next_token: Token,
     pub(super) output: WriteBuf,
     scratch: OutgoingScratch,
     requests: Requests,
@@ -73,6 +75,7 @@ impl State {
             link: Link::Down,
             outbound: outbound(Outbound::new(limits.outbound())),
             received: ReceivedIds::new(),
+            next_token: Token::FIRST,
             output: WriteBuf::new(),
             scratch: OutgoingScratch::new(),
             requests: Requests::default(),
@@ -144,7 +147,7 @@ impl State {
             self.close();
             return Ok(ClientEvent::Refused(connack));
         }
-        let Link::Connecting(hello) = &self.link else {
+        let Link::Connecting(hello) = std::mem::replace(&mut self.link, Link::Down) else {
             return Err(ClientError::Unexpected(PacketType::ConnAck));
         };
         if hello.clean_start && connack.session_present {
@@ -160,13 +163,12 @@ impl State {
             outbox_bytes_max: self.limits.outbox_bytes_max,
             resumable: true,
         };
-        let mut up = Box::new(Up::new(now, hello, &connack));
-        if connack.session_present || assumed {
-            up.inbound = Inbound::new(hello.version, hello.limits, std::mem::take(&mut self.received));
-        } else {
+        if !connack.session_present && !assumed {
             self.forget_session();
         }
-        self.link = Link::Up(up);
+        let received = std::mem::take(&mut self.received);
+        let inbound = Inbound::new(hello.version, hello.limits, received).with_next_token(self.next_token);
+        self.link = Link::Up(Box::new(Up::new(now, &hello, inbound, &connack)));
         self.outbound.connect_held(&peer);
         self.pump(now);
         Ok(ClientEvent::Connected(connack))
@@ -312,6 +314,7 @@ impl State {
 
     pub(super) fn close(&mut self) {
         if let Link::Up(up) = std::mem::replace(&mut self.link, Link::Down) {
+            self.next_token = up.inbound.next_token();
             self.received = up.inbound.into_received();
         }
         self.outbound.disconnect();
@@ -364,10 +367,10 @@ impl Hello {
 }
 
 impl Up {
-    fn new(now: Timestamp, hello: &Hello, connack: &ConnAck<'_>) -> Self {
+    fn new(now: Timestamp, hello: &Hello, inbound: Inbound, connack: &ConnAck<'_>) -> Self {
         Self {
             version: hello.version,
-            inbound: Inbound::new(hello.version, hello.limits, ReceivedIds::new()),
+            inbound,
             // [MQTT-3.2.2-21]
             keep_alive: KeepAlive::new(now, connack.server_keep_alive.unwrap_or(hello.keep_alive)),
             maximum_qos: connack.maximum_qos,

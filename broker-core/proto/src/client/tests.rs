@@ -441,6 +441,22 @@ fn messages_are_acknowledged_when_accepted_and_in_order() {
 }
 
 #[test]
+fn a_token_of_an_earlier_connection_is_stale() {
+    let mut test = Test::connected(V5);
+    let message = |test: &mut Test| match &test.feed(&[sent(QoS::AtLeastOnce, 1, false, "x")])[..] {
+        [Seen::Message(_, _, Some(token))] => *token,
+        seen => panic!("{seen:?}"),
+    };
+    let stale = message(&mut test);
+    test.resume(true);
+    let token = message(&mut test);
+    test.client.accept(stale, ReasonCode::Success);
+    test.expect(&[]);
+    test.client.accept(token, ReasonCode::Success);
+    test.expect(&[Packet::PubAck(ok(1))]);
+}
+
+#[test]
 fn qos_2_identifiers_survive_the_connection_but_not_the_session() {
     let mut test = Test::connected(V5);
     let accept = |test: &mut Test| {

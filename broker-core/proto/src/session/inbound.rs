@@ -38,6 +38,11 @@ pub struct InboundLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token(u64);
 
+impl Token {
+    /// The first of all.
+    pub(crate) const FIRST: Self = Self(0);
+}
+
 /// What a PUBLISH turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
@@ -131,6 +136,18 @@ impl Inbound {
             received,
             aliases: IncomingAliases::default(),
         }
+    }
+
+    /// Begins with the token `next`, which is [`Self::next_token`] of the connection before: for an owner of several, so
+    /// that a token of then is stale and not the one of another message.
+    pub(crate) const fn with_next_token(mut self, next: Token) -> Self {
+        self.first = next.0;
+        self
+    }
+
+    /// Returns the token that comes next.
+    pub(crate) fn next_token(&self) -> Token {
+        Token(self.first + self.ledger.len() as u64)
     }
 
     /// Takes a PUBLISH apart: checks what the Client was told, resolves its Topic Alias and finds out whether it came
@@ -289,7 +306,7 @@ impl Inbound {
     /// Notes an answer that somebody has to accept.
     #[inline]
     fn expect(&mut self, kind: AckKind, packet_id: PacketId) -> Token {
-        let token = Token(self.first + self.ledger.len() as u64);
+        let token = self.next_token();
         self.ledger.push_back(Entry {
             packet_id,
             kind,
