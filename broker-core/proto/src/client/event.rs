@@ -73,19 +73,19 @@ pub enum ClientEvent<'a> {
         topic: IncomingTopic<'a>,
         /// The packet.
         publish: Publish<'a>,
-        /// To be given to [`Client::accept`] when the message is taken care of; `None` with QoS 0.
+        /// To be given to [`Client::accept`](super::Client::accept) when the message is taken care of; `None` with QoS 0.
         token: Option<Token>,
     },
     /// The Server is done with a QoS 1 or 2 message; a code of 0x80 and above says that it refused it.
     Published {
-        /// The number that [`Client::publish`] gave it.
+        /// The number that [`Client::publish`](super::Client::publish) gave it.
         seq: u64,
         /// The Server's code; Success before 5.0.
         reason: ReasonCode,
     },
     /// A message that waited will not be sent: it expired, is too large for the Server, or made room for another.
     Dropped {
-        /// The number that [`Client::publish`] gave it.
+        /// The number that [`Client::publish`](super::Client::publish) gave it.
         seq: u64,
     },
     /// The Server answered a SUBSCRIBE.

@@ -313,9 +313,9 @@ impl State {
     }
 
     pub(super) fn close(&mut self) {
-        if let Link::Up(up) = std::mem::replace(&mut self.link, Link::Down) {
+        if let Link::Up(mut up) = std::mem::replace(&mut self.link, Link::Down) {
             self.next_token = up.inbound.next_token();
-            self.received = up.inbound.into_received();
+            self.received = up.inbound.take_received();
         }
         self.outbound.disconnect();
         self.note_dropped();
