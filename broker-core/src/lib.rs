@@ -1,11 +1,34 @@
-//! x
+//! Jackfield's engine: sockets, Sessions, routing, and the chains of hooks that decide everything else. It has never heard
+//! of a plugin, a configuration file or a password.
+//!
+//! Start with [`Broker::builder`]. Each broker runs on threads of its own; nothing here is global, so a program may have
+//! several.
 #![forbid(unsafe_code)]
 
+mod blocking;
+mod broker;
+mod builder;
 mod chain;
-#[allow(dead_code, unused_imports, reason = "the engine that asks comes next")]
+mod clock;
+mod connection;
+mod engine;
+mod error;
 mod hooks;
+mod host;
+mod listener;
+mod metrics;
+mod net;
 mod retained;
 mod routing;
+mod settings;
+mod start;
 
+pub use broker::{Broker, Gauges, Handle, Shutdown};
+pub use builder::BrokerBuilder;
 pub use chain::{Boxed, Chain, Filters, Hook, HookSet, OnFault, Use};
+pub use clock::Clock;
+pub use error::{HandleError, StartError, StartProblem};
 pub use hooks::ChainError;
+pub use listener::{Bind, Listener};
+pub use metrics::Counts;
+pub use settings::{QueueFull, SharedStrategy};

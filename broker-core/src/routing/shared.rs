@@ -96,6 +96,16 @@ impl<S: Subscriber> Group<S> {
         self.state().members.as_slice().len()
     }
 
+    /// Tells whether somebody other than `without` is connected.
+    pub(crate) fn has_available(&self, without: u64) -> bool {
+        let state = self.state();
+        state
+            .members
+            .as_slice()
+            .iter()
+            .any(|member| member.who.id() != without && member.who.available())
+    }
+
     /// Chooses the member that gets the message, never `without`. `None`: nobody else is left. Costs a pass over the
     /// members when few of them are connected, else a few steps.
     pub(crate) fn pick(&self, published: Published<'_>, without: Option<u64>) -> Option<Subscription<S>> {

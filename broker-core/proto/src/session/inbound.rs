@@ -268,9 +268,9 @@ impl Inbound {
     /// The connection ended: returns what the Session goes on remembering. Messages whose token is still out were never
     /// accepted; the Client will send them again.
     #[must_use]
-    pub fn into_received(mut self) -> ReceivedIds {
+    pub fn take_received(&mut self) -> ReceivedIds {
         self.received.settle();
-        self.received
+        std::mem::take(&mut self.received)
     }
 
     fn resolve<'a>(
@@ -476,7 +476,7 @@ mod tests {
         let accepted = token(inbound.handle_publish(&publish(2, 1)));
         inbound.accept(accepted, ReasonCode::Success);
         token(inbound.handle_publish(&publish(2, 2)));
-        let received = inbound.into_received();
+        let received = inbound.take_received();
         assert!(received.iter().eq([id(1), id(9)]));
 
         let mut inbound = Inbound::new(V5, LIMITS, received);

@@ -1,0 +1,187 @@
+//! A broker that runs, and the handle to it.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_types::{Message, ReasonCode};
+use plugin_api::ClientInfo;
+use tokio::sync::oneshot;
+
+use crate::builder::BrokerBuilder;
+use crate::engine::core::Core;
+use crate::engine::session::Kick;
+use crate::engine::shard::Shard;
+use crate::error::HandleError;
+use crate::listener::Bind;
+use crate::metrics::Counts;
+use crate::start::Running;
+
+/// A broker that runs. Dropping it stops it at once, without goodbye; [`Self::shutdown`] stops it in order.
+#[must_use = "a broker that is dropped stops"]
+pub struct Broker {
+    pub(crate) running: Running,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker")
+            .field("listeners", &self.listeners())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a shutdown left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Shutdown {
+    /// Connections that didn't end in time and were cut.
+    pub cut: usize,
+}
+
+impl Broker {
+    /// Starts to put a broker together.
+    pub fn builder() -> BrokerBuilder {
+        BrokerBuilder::default()
+    }
+
+    /// Returns a handle, to be cloned and used from any thread and runtime.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle {
+            core: self.running.core.clone(),
+        }
+    }
+
+    /// Returns the TCP address of a listener, with the port that the system chose; `None` for a unix socket and for a name
+    /// that no listener has.
+    #[must_use]
+    pub fn addr(&self, listener: &str) -> Option<SocketAddr> {
+        self.listeners().into_iter().find_map(|(name, bind)| match bind {
+            Bind::Tcp(address) if name == listener => Some(address),
+            _ => None,
+        })
+    }
+
+    /// Returns the listeners with where they listen, in order.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<(String, Bind)> {
+        let names = self
+            .running
+            .core
+            .listeners
+            .iter()
+            .map(|listener| listener.name.to_string());
+        names
+            .zip(self.running.bound.iter().map(|bound| bound.bind().clone()))
+            .collect()
+    }
+
+    /// Stops in order: no new connection; every client is told (DISCONNECT 0x8B) and its Will Message published; what waits to be
+    /// written is written; plugins are stopped. Takes at most `deadline`, and at most as long again for plugins.
+    pub async fn shutdown(self, deadline: Duration) -> Shutdown {
+        self.running.stop(deadline).await
+    }
+}
+
+/// What a program may do with its broker while it runs. Cloning is cheap.
+#[derive(Clone)]
+pub struct Handle {
+    core: Arc<Core>,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// Publishes an Application Message and returns how many Sessions it went to. It passes no chain: the program is trusted.
+    ///
+    /// # Errors
+    /// The broker has stopped.
+    pub async fn publish(&self, message: Message) -> Result<usize, HandleError> {
+        self.on_a_shard(move |shard| shard.publish_own(&message)).await
+    }
+
+    /// Ends the connection of a client, which is told `reason` if it speaks 5.0. False: it isn't connected.
+    pub fn kick(&self, client_id: &str, reason: ReasonCode) -> bool {
+        self.core.kick(client_id, Kick::because(reason))
+    }
+
+    /// Returns the Session of a Client Identifier.
+    #[must_use]
+    pub fn client(&self, client_id: &str) -> Option<ClientInfo> {
+        Some(self.core.sessions.get(client_id)?.info())
+    }
+
+    /// Returns all Sessions. Costs a look at each.
+    #[must_use]
+    pub fn clients(&self) -> Vec<ClientInfo> {
+        let mut all = Vec::with_capacity(self.core.sessions.len());
+        self.core.sessions.for_each(|session| all.push(session.info()));
+        all
+    }
+
+    /// Returns the Retained Message of a topic.
+    #[must_use]
+    pub fn retained(&self, topic: &broker_types::TopicName) -> Option<Message> {
+        let kept = self.core.retained.get(topic.as_ref(), self.core.clock.now())?;
+        Some(kept.message().to_message())
+    }
+
+    /// Returns the counters since the start.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.core.counts()
+    }
+
+    /// Returns what there is at the moment.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        self.core.gauges()
+    }
+
+    /// Returns counters and gauges that plugins keep: plugin, name, value.
+    #[must_use]
+    pub fn plugin_metrics(&self) -> Vec<(Arc<str>, String, f64)> {
+        self.core.plugin_metrics.all()
+    }
+
+    async fn on_a_shard<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Rc<Shard>) -> T + Send + 'static,
+    ) -> Result<T, HandleError> {
+        let (done, result) = oneshot::channel();
+        let job = Box::new(move |shard: &Rc<Shard>| {
+            // Whoever asked may have gone.
+            let _ = done.send(job(shard));
+        });
+        self.core
+            .any_shard()
+            .send(job)
+            .await
+            .map_err(|_| HandleError::Stopped)?;
+        result.await.map_err(|_| HandleError::Stopped)
+    }
+}
+
+/// What there is at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gauges {
+    /// Network Connections that are open.
+    pub connections: usize,
+    /// Sessions, with and without a connection.
+    pub sessions: usize,
+    /// Subscriptions without Share Name.
+    pub subscriptions: usize,
+    /// Subscriptions with Share Name.
+    pub shared_subscriptions: usize,
+    /// Retained Messages.
+    pub retained: usize,
+    /// Their bytes.
+    pub retained_bytes: u64,
+}

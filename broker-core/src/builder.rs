@@ -1,0 +1,139 @@
+//! Putting a broker together. Everything that is wrong is reported at once, before a port opens.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_types::Limits;
+
+use crate::broker::Broker;
+use crate::chain::Chain;
+use crate::clock::Clock;
+use crate::error::StartError;
+use crate::listener::Listener;
+use crate::settings::{QueueFull, SharedStrategy};
+
+/// A broker that doesn't run yet.
+///
+/// ```no_run
+/// use broker_core::{Broker, Chain, Listener};
+/// use plugin_api::AuthVerdict;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = Broker::builder()
+///     .listener(Listener::tcp("127.0.0.1:0").chain("local"))
+///     .chain("local", Chain::new().authenticate(|client| match client.password {
+///         Some(b"secret") => AuthVerdict::allow(),
+///         _ => AuthVerdict::bad_credentials(),
+///     }))
+///     .start()
+///     .await?;
+/// println!("listening on {}", broker.addr("listener-0").expect("it has this listener"));
+/// broker.shutdown(std::time::Duration::from_secs(5)).await;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct BrokerBuilder {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) chains: BTreeMap<String, Chain>,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Clock,
+    pub(crate) shards: Option<usize>,
+    pub(crate) shared_strategy: SharedStrategy,
+    pub(crate) queue_full: QueueFull,
+    pub(crate) sessions_max: usize,
+    pub(crate) retained_max: usize,
+    pub(crate) retained_bytes_max: u64,
+    pub(crate) sys_interval: Option<Duration>,
+}
+
+impl Default for BrokerBuilder {
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            chains: BTreeMap::new(),
+            limits: Limits::default(),
+            clock: Clock::system(),
+            shards: None,
+            shared_strategy: SharedStrategy::default(),
+            queue_full: QueueFull::default(),
+            sessions_max: 1_000_000,
+            retained_max: 1_000_000,
+            retained_bytes_max: 1024 * 1024 * 1024,
+            sys_interval: None,
+        }
+    }
+}
+
+impl BrokerBuilder {
+    /// Adds a listener; at least one is needed.
+    pub fn listener(mut self, listener: Listener) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// Holds `chain` under `name`, for listeners that ask for it.
+    pub fn chain(mut self, name: impl Into<String>, chain: Chain) -> Self {
+        self.chains.insert(name.into(), chain);
+        self
+    }
+
+    /// Sets the limits of listeners that have none of their own.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the clock; default: the system's.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets the number of shards, each a thread; default: one for each core.
+    pub const fn shards(mut self, shards: usize) -> Self {
+        self.shards = Some(shards);
+        self
+    }
+
+    /// Sets how shared groups choose a member; default: round robin.
+    pub const fn shared_strategy(mut self, strategy: SharedStrategy) -> Self {
+        self.shared_strategy = strategy;
+        self
+    }
+
+    /// Sets what a full queue of a Session does; default: drop the oldest.
+    pub const fn queue_full(mut self, policy: QueueFull) -> Self {
+        self.queue_full = policy;
+        self
+    }
+
+    /// Sets how many Sessions there may be; default: 1,000,000. More are refused with 0x97.
+    pub const fn sessions_max(mut self, sessions: usize) -> Self {
+        self.sessions_max = sessions;
+        self
+    }
+
+    /// Sets how many Retained Messages there may be, and their bytes; default: 1,000,000 and 1 GiB. More are refused with 0x97.
+    pub const fn retained_max(mut self, messages: usize, bytes: u64) -> Self {
+        self.retained_max = messages;
+        self.retained_bytes_max = bytes;
+        self
+    }
+
+    /// Publishes `$SYS` topics so often; default: never.
+    pub const fn sys_interval(mut self, interval: Duration) -> Self {
+        self.sys_interval = Some(interval);
+        self
+    }
+
+    /// Starts plugins, opens the listeners and serves. May be awaited on any runtime; the broker's own work is done by its own
+    /// threads.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once; then nothing of it runs any more and no port is open.
+    pub async fn start(self) -> Result<Broker, StartError> {
+        crate::start::start(Arc::new(self)).await
+    }
+}

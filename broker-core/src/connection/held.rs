@@ -1,0 +1,193 @@
+//! Messages whose hooks on delivery don't answer at once, or that stand behind such a message. The Session's own connection
+//! takes them from the queue, one after the other, so that their order stays and nobody else waits.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use broker_proto::Stored;
+use broker_types::{Message, QoS, Source};
+use plugin_api::{AclRequest, Action, ClientView, MessageEdit, MessageParts};
+
+use super::run::Connection;
+use crate::engine::delivery::{receive_item, unmounted};
+use crate::hooks::{ChainSet, Decision, DeliverOutcome, HookMask, Outcome, Step};
+
+/// Messages looked at in a row before others get their turn.
+const ROW: usize = 64;
+
+/// A look at the first message that waits.
+pub(super) struct Looking {
+    seq: u64,
+    look: Pin<Box<dyn Future<Output = Looked>>>,
+}
+
+/// What came of it.
+enum Looked {
+    /// It goes as it is.
+    Original,
+    /// This copy goes in its place.
+    Copy(Arc<Stored>),
+    /// It doesn't go.
+    Refused,
+}
+
+impl Connection {
+    /// Goes on with what waits, as far as hooks answer and there is room.
+    pub(super) fn look_at_waiting(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..ROW {
+            if self.looking.is_none() && !self.look_at_next() {
+                return;
+            }
+            let Some(looking) = &mut self.looking else { return };
+            let Poll::Ready(looked) = looking.look.as_mut().poll(cx) else {
+                return;
+            };
+            let seq = looking.seq;
+            self.looking = None;
+            self.send_looked_at(seq, looked);
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    /// Begins to look at the first message that may leave. False: there is none, or no room.
+    fn look_at_next(&mut self) -> bool {
+        let now = self.shard.now();
+        let mut state = self.session.lock();
+        let state = &mut *state;
+        let Some(link) = state
+            .link
+            .as_deref_mut()
+            .filter(|link| link.handle == self.handle)
+        else {
+            return false;
+        };
+        self.shard.lend_buffer(&mut link.out);
+        let (pumped, next) = state.outbound.next_ready(now, &mut link.out);
+        self.shard.count_pumped(pumped);
+        let next = next.map(|queued| {
+            let (qos, retain) = (queued.terms.qos, queued.terms.retain);
+            (queued.seq, queued.message.clone(), qos, retain)
+        });
+        self.shard.appended(&self.session, link);
+        let Some((seq, stored, qos, retain)) = next else {
+            link.held = state.outbound.is_waiting();
+            // Room comes with an acknowledgement, or when the output is written.
+            link.wants_drained |= link.held;
+            return false;
+        };
+        let class = state.subscriptions.class_for(&stored);
+        let look = look(
+            self.chain.clone(),
+            self.client.clone(),
+            stored,
+            qos,
+            retain,
+            class,
+        );
+        self.looking = Some(Box::new(Looking {
+            seq,
+            look: Box::pin(look),
+        }));
+        true
+    }
+
+    fn send_looked_at(&self, seq: u64, looked: Looked) {
+        let mut state = self.session.lock();
+        let state = &mut *state;
+        let Some(link) = state
+            .link
+            .as_deref_mut()
+            .filter(|link| link.handle == self.handle)
+        else {
+            return;
+        };
+        let edited = match looked {
+            Looked::Refused => {
+                state.outbound.skip_next(seq);
+                self.shard.metrics.dropped_refused.one();
+                return;
+            }
+            Looked::Original => None,
+            Looked::Copy(stored) => Some(stored),
+        };
+        self.shard.lend_buffer(&mut link.out);
+        if let Some(delivered) = state
+            .outbound
+            .send_next(self.shard.now(), seq, edited, &mut link.out)
+        {
+            self.shard.count_delivered(delivered);
+        }
+        self.shard.appended(&self.session, link);
+        self.session.set_inflight(state.outbound.inflight());
+    }
+}
+
+/// Asks the hooks on delivery about one message.
+async fn look(
+    chain: Arc<ChainSet>,
+    client: Arc<ClientView>,
+    stored: Arc<Stored>,
+    qos: QoS,
+    retain: bool,
+    class: u32,
+) -> Looked {
+    let lent = stored.message();
+    let Some(topic) = unmounted(lent.topic, &client.mount) else {
+        return Looked::Refused;
+    };
+    let mut lowered = None;
+    if chain.mask().has(HookMask::RECEIVE) {
+        let item = receive_item(topic, qos, retain);
+        let request = AclRequest {
+            action: Action::Receive,
+            items: &[item],
+        };
+        let mut decisions = vec![Decision::default()];
+        if let Step::Later(pending) = chain.authorize(&client, &request, &mut decisions) {
+            decisions = pending.await;
+        }
+        match decisions.pop().map(|decision| decision.outcome) {
+            Some(Outcome::Allow { max_qos }) => lowered = Some(max_qos).filter(|max| *max < qos),
+            _ => return Looked::Refused,
+        }
+    }
+    let mut message = lent.to_message();
+    message.topic = topic.to_owned();
+    let mut changed = topic != lent.topic;
+    if chain.mask().has(HookMask::DELIVER) {
+        let slots = chain.interest(topic).deliver;
+        let step = {
+            let mut edit = MessageEdit::new(MessageParts::of(&message, Source::Client));
+            match chain.deliver(class, slots, &mut edit) {
+                Step::Now(outcome) => Step::Now((outcome, edit.take_kept().map(|patch| *patch))),
+                Step::Later(pending) => Step::Later(pending),
+            }
+        };
+        let (outcome, patch) = match step {
+            Step::Now(done) => done,
+            Step::Later(pending) => {
+                let (outcome, patch) = pending.await;
+                (outcome, Some(patch))
+            }
+        };
+        if outcome == DeliverOutcome::Drop {
+            return Looked::Refused;
+        }
+        if let Some(patch) = patch.filter(|patch| !patch.is_empty()) {
+            let edited: Message =
+                MessageEdit::with_patch(MessageParts::of(&message, Source::Client), patch).to_message();
+            message = edited;
+            changed = true;
+        }
+    }
+    if let Some(qos) = lowered {
+        message.qos = qos;
+        changed = true;
+    }
+    match changed {
+        false => Looked::Original,
+        true => Looked::Copy(Arc::new(Stored::new(&(&message).into(), stored.received_at()))),
+    }
+}

@@ -1,0 +1,155 @@
+//! One Network Connection, from accept to close: the driver between a socket and the protocol's state machines.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `establish` | from the first byte to CONNACK: hooks, identity, Session |
+//! | `run` | the loop of an established connection: wake, read, hand on, write |
+//! | `packets` | what each Control Packet does |
+//! | `publish` | the way of a PUBLISH through chain, store and routes, at once or later |
+//! | `held` | messages whose hooks on delivery don't answer at once |
+//! | `parked` | a packet that waits for a plugin, and what goes on meanwhile |
+//!
+//! A connection never leaves the shard that accepted it. Its task owns the receiving half; the sending half stands in the
+//! Session, where every shard can reach it.
+
+mod establish;
+mod held;
+mod packets;
+mod parked;
+mod publish;
+mod run;
+
+pub(crate) use packets::describe;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use plugin_api::{EventKind, Incoming};
+
+use crate::engine::core::tell;
+use crate::engine::listener::{Admission, ListenerState};
+use crate::engine::shard::Shard;
+use crate::hooks::AcceptOutcome;
+use crate::net::{AcceptFailure, Acceptor, Socket};
+
+/// Connections accepted in a row before the shard's other tasks get their turn.
+const ACCEPT_BATCH: usize = 16;
+
+/// Accepts for one shard until the broker stops.
+pub(crate) async fn accept(shard: Rc<Shard>, listener: Arc<ListenerState>, acceptor: Acceptor) {
+    let mut row = 0;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shard.core.stopping() => return,
+            accepted = acceptor.accept() => accepted,
+        };
+        match accepted {
+            Ok(socket) => admit(&shard, &listener, socket),
+            Err(AcceptFailure::Exhausted(error)) => {
+                shard.metrics.accept_exhausted.one();
+                if shard.core.may_complain() {
+                    tracing::error!(listener = %listener.name, %error, "cannot accept connections: out of file descriptors or memory");
+                }
+            }
+            Err(AcceptFailure::One(error)) => {
+                tracing::debug!(listener = %listener.name, %error, "a connection failed before it was accepted");
+            }
+        }
+        row += 1;
+        if row % ACCEPT_BATCH == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Begins to serve a connection if there is a place for it.
+pub(crate) fn admit(shard: &Rc<Shard>, listener: &Arc<ListenerState>, socket: Socket) {
+    let Some(admission) = listener.admit() else {
+        shard.metrics.connections_refused.one();
+        if shard.core.may_complain() {
+            let limit = listener.connections_max;
+            tracing::warn!(listener = %listener.name, limit, "connection refused: connections_max is reached");
+        }
+        return;
+    };
+    shard.metrics.connections_opened.one();
+    let open = Open::new(shard.clone(), admission);
+    tokio::task::spawn_local(serve(open, socket));
+}
+
+/// A connection that is open, for those who count.
+struct Open {
+    shard: Rc<Shard>,
+    admission: Admission,
+}
+
+impl Open {
+    fn new(shard: Rc<Shard>, admission: Admission) -> Self {
+        shard.core.connections.fetch_add(1, Ordering::AcqRel);
+        Self { shard, admission }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.shard.metrics.connections_closed.one();
+        if std::thread::panicking() {
+            self.shard.metrics.panics.one();
+        }
+        self.shard.core.connections.fetch_sub(1, Ordering::AcqRel);
+        self.shard.core.connection_ended.notify_waiters();
+    }
+}
+
+/// Serves one connection to its end. Rare states are boxed, so that an idle connection's task is small.
+async fn serve(open: Open, socket: Socket) {
+    let core = open.shard.core.clone();
+    let connection = tokio::select! {
+        biased;
+        () = core.stopping() => None,
+        connection = Box::pin(begin(&open, socket)) => connection,
+    };
+    if let Some(connection) = connection {
+        run::run(connection).await;
+    }
+}
+
+async fn begin(open: &Open, socket: Socket) -> Option<Box<run::Connection>> {
+    let listener = open.admission.listener();
+    let peer = socket.peer().ok()?;
+    // A socket that is closed already says so at the first read.
+    let _ = socket.set_nodelay();
+    let chain = listener.chain.load_full();
+    let incoming = Incoming {
+        listener: listener.name.clone(),
+        peer,
+        sni: None,
+        alpn: None,
+        tls_version: None,
+        certificate: None,
+    };
+    match chain.accept(&incoming) {
+        AcceptOutcome::Close => return None,
+        AcceptOutcome::Go { delay } if delay.is_zero() => {}
+        AcceptOutcome::Go { delay } => tokio::time::sleep(delay).await,
+    }
+    match establish::establish(&open.shard, listener, chain.clone(), Arc::new(socket), peer).await {
+        Ok(connection) => Some(connection),
+        Err(failure) => {
+            open.shard.metrics.connects_refused.one();
+            tracing::debug!(listener = %listener.name, %peer, %failure, "no connection");
+            if let Some(client_id) = failure.refused() {
+                tell(chain.events(), EventKind::AuthFailed, |event| {
+                    event.client_id = Some(client_id.clone());
+                    event.listener = Some(listener.name.clone());
+                    event.peer = Some(peer);
+                    event.reason = failure.reason();
+                    event.by_server = true;
+                });
+            }
+            None
+        }
+    }
+}

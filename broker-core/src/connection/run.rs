@@ -1,0 +1,658 @@
+//! The loop of an established connection. Each wake: look at what others want of it, go on with what waits, read once,
+//! hand every complete packet on, append all answers at once.
+//!
+//! Reads go into a buffer of the shard; the connection owns bytes only while a packet is incomplete. A large packet is
+//! read into memory of its own, which grows with what has arrived, never with what was promised.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use broker_proto::{
+    AckProperties, AnswerLimits, Decoder, Disconnect, Inbound, Packet, ProtocolError, Token, UserBlock,
+};
+use broker_types::{ClientHandle, PacketId, ProtocolVersion, ReasonCode};
+use bytes::Bytes;
+use plugin_api::{ClientView, EventKind};
+use tokio::time::Sleep;
+
+use super::held::Looking;
+use super::parked::Parked;
+use crate::engine::attach::Ending;
+use crate::engine::core::tell;
+use crate::engine::listener::ListenerState;
+use crate::engine::retain::Feed;
+use crate::engine::session::{Kick, Session};
+use crate::engine::shard::{READ_BYTES, Shard, write_out};
+use crate::engine::wheel::BeatKey;
+use crate::hooks::{AclCache, ChainSet, InterestCache};
+use crate::net::{Read, Socket};
+
+/// Packets that are at least so long are read into memory of their own.
+const LARGE_PACKET: usize = 32 * 1024;
+/// Memory for a large packet that has just begun.
+const LARGE_START: usize = 64 * 1024;
+/// Bytes that are read ahead while a packet waits for a plugin: enough to see a PINGREQ, and the end.
+const AHEAD_MAX: usize = 16 * 1024;
+/// Times that the owner waits for another shard to finish writing before it says goodbye.
+const GOODBYE_TRIES: usize = 64;
+
+/// An established connection.
+pub(super) struct Connection {
+    pub(super) shard: Rc<Shard>,
+    pub(super) session: Arc<Session>,
+    pub(super) handle: ClientHandle,
+    pub(super) socket: Arc<Socket>,
+    pub(super) listener: Arc<ListenerState>,
+    pub(super) chain: Arc<ChainSet>,
+    pub(super) client: Arc<ClientView>,
+    pub(super) version: ProtocolVersion,
+    pub(super) decoder: Decoder,
+    pub(super) inbound: Inbound,
+    /// Bytes that came and weren't handed on yet.
+    pub(super) partial: Vec<u8>,
+    /// Length of the packet that begins `partial`, once it is known to be incomplete.
+    pub(super) awaited: usize,
+    /// What the client takes of Reason Strings.
+    pub(super) answers: AnswerLimits,
+    pub(super) beat: Option<BeatKey>,
+    /// Answers of the present burst.
+    pub(super) replies: Vec<u8>,
+    /// The client answered something in the present burst, so that there may be room to send.
+    pub(super) answered: bool,
+    /// The packet that waits for a plugin.
+    pub(super) parked: Option<Box<Parked>>,
+    /// PINGREQ packets in `partial` that were answered already.
+    pub(super) pings_ahead: u32,
+    /// A look at the first message that waits.
+    pub(super) looking: Option<Box<Looking>>,
+    /// Retained Messages on their way.
+    pub(super) feeds: Vec<Feed>,
+    pub(super) rare: Box<Rare>,
+    pub(super) acl: AclCache,
+    pub(super) interest: InterestCache,
+    /// The Session was given back.
+    detached: bool,
+}
+
+/// What few connections need.
+#[derive(Default)]
+pub(super) struct Rare {
+    /// The Authentication Method of the CONNECT.
+    pub(super) auth_method: Option<Box<str>>,
+    /// The Session Expiry Interval of the CONNECT, in seconds.
+    pub(super) session_expiry: u32,
+    /// Nothing is read before.
+    pub(super) throttled: Option<Pin<Box<Sleep>>>,
+    /// The socket takes nothing; then the connection is given up.
+    pub(super) stalled: Option<Pin<Box<Sleep>>>,
+    /// What was granted ends.
+    pub(super) expires: Option<Pin<Box<Sleep>>>,
+    /// Reason Strings of answers that wait for their turn.
+    pub(super) texts: Vec<(PacketId, String)>,
+    /// What is left of the client's rate limits.
+    pub(super) rate: Option<super::publish::Rate>,
+    /// A re-authentication under way.
+    pub(super) exchanging: Option<super::establish::Exchanging>,
+}
+
+/// Why a connection ends.
+pub(super) struct End {
+    /// What its Session is told.
+    pub(super) ending: Ending,
+    /// Whether a 5.0 client is told why.
+    pub(super) say: bool,
+    /// Reason String.
+    pub(super) text: Option<Arc<str>>,
+}
+
+impl End {
+    /// The broker ends it.
+    pub(super) fn because(reason: ReasonCode) -> Self {
+        let ending = Ending {
+            reason,
+            by_server: true,
+            will: true,
+            expiry: None,
+        };
+        Self {
+            ending,
+            say: true,
+            text: None,
+        }
+    }
+
+    /// The broker ends it, and says why in words.
+    pub(super) fn with_text(reason: ReasonCode, text: impl Into<Arc<str>>) -> Self {
+        Self {
+            text: Some(text.into()),
+            ..Self::because(reason)
+        }
+    }
+
+    /// Nobody is told: the other end has gone, or gets no answer.
+    pub(super) fn silent(reason: ReasonCode, by_server: bool) -> Self {
+        let ending = Ending {
+            reason,
+            by_server,
+            will: true,
+            expiry: None,
+        };
+        Self {
+            ending,
+            say: false,
+            text: None,
+        }
+    }
+}
+
+impl From<Kick> for End {
+    fn from(kick: Kick) -> Self {
+        let ending = Ending {
+            reason: kick.reason,
+            by_server: true,
+            will: kick.will,
+            expiry: None,
+        };
+        Self {
+            ending,
+            say: !kick.silent,
+            text: kick.text,
+        }
+    }
+}
+
+impl From<ProtocolError> for End {
+    fn from(error: ProtocolError) -> Self {
+        Self::with_text(error.reason(), error.to_string())
+    }
+}
+
+/// What others want of the connection.
+struct Signals {
+    kick: Option<Kick>,
+    blocked: bool,
+    held: bool,
+    outbox_full: bool,
+    settled: Vec<(Token, ReasonCode)>,
+}
+
+/// Runs a connection to its end.
+pub(super) async fn run(mut connection: Box<Connection>) {
+    let end = std::future::poll_fn(|cx| connection.poll(cx)).await;
+    connection.finish(end).await;
+}
+
+#[allow(
+    clippy::too_many_arguments,
+    reason = "the parts of a connection, each named where it is made"
+)]
+impl Connection {
+    pub(super) fn new(
+        shard: Rc<Shard>,
+        session: Arc<Session>,
+        socket: Arc<Socket>,
+        listener: Arc<ListenerState>,
+        chain: Arc<ChainSet>,
+        client: Arc<ClientView>,
+        decoder: Decoder,
+        inbound: Inbound,
+        answers: AnswerLimits,
+        rare: Rare,
+    ) -> Box<Self> {
+        Box::new(Self {
+            handle: client.handle,
+            version: client.version,
+            shard,
+            session,
+            socket,
+            listener,
+            chain,
+            client,
+            decoder,
+            inbound,
+            partial: Vec::new(),
+            awaited: 0,
+            answers,
+            beat: None,
+            replies: Vec::new(),
+            answered: false,
+            parked: None,
+            pings_ahead: 0,
+            looking: None,
+            feeds: Vec::new(),
+            rare: Box::new(rare),
+            acl: AclCache::default(),
+            interest: InterestCache::default(),
+            detached: false,
+        })
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.shard.read_clock();
+        let signals = match self.signals(cx) {
+            Some(Signals { kick: Some(kick), .. }) => return Poll::Ready(kick.into()),
+            Some(signals) => signals,
+            // Another connection has the Session.
+            None => return Poll::Ready(End::silent(ReasonCode::SessionTakenOver, true)),
+        };
+        match self.advance(cx, signals) {
+            Ok(()) => Poll::Pending,
+            Err(end) => Poll::Ready(end),
+        }
+    }
+
+    /// Looks at what others want. `None`: the Session is no longer this connection's.
+    fn signals(&mut self, cx: &mut Context<'_>) -> Option<Signals> {
+        let mut state = self.session.lock();
+        let link = state.link_of(self.handle)?;
+        if link
+            .waker
+            .as_ref()
+            .is_none_or(|waker| !waker.will_wake(cx.waker()))
+        {
+            link.waker = Some(cx.waker().clone());
+        }
+        let outbox_full = link.out.len() >= link.outbox_bytes_max;
+        link.wants_drained |= outbox_full;
+        Some(Signals {
+            kick: link.kick.take(),
+            blocked: link.blocked,
+            held: link.held,
+            outbox_full,
+            settled: std::mem::take(&mut link.settled),
+        })
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>, signals: Signals) -> Result<(), End> {
+        if signals.blocked {
+            self.unblock(cx)?;
+        }
+        if let Some(expires) = &mut self.rare.expires
+            && expires.as_mut().poll(cx).is_ready()
+        {
+            return Err(End::because(ReasonCode::MaximumConnectTime));
+        }
+        self.shard.lend_replies(&mut self.replies);
+        for (token, reason) in signals.settled {
+            self.inbound.accept(token, reason);
+        }
+        let result = self.serve(cx, &signals.held, signals.outbox_full);
+        self.answer();
+        result
+    }
+
+    /// Goes on with what waits, then reads.
+    fn serve(&mut self, cx: &mut Context<'_>, held: &bool, outbox_full: bool) -> Result<(), End> {
+        if *held {
+            self.look_at_waiting(cx);
+        }
+        if !self.feeds.is_empty() {
+            self.feed();
+        }
+        if let Some(throttled) = &mut self.rare.throttled {
+            if throttled.as_mut().poll(cx).is_pending() {
+                return Ok(());
+            }
+            self.rare.throttled = None;
+        }
+        while let Some(parked) = &mut self.parked {
+            let Poll::Ready(resumed) = parked.poll(cx) else {
+                return self.read_ahead(cx);
+            };
+            self.parked = None;
+            self.resume(resumed)?;
+            self.hand_on_partial()?;
+        }
+        if outbox_full || self.is_waiting_for_acceptance() || self.rare.throttled.is_some() {
+            return Ok(());
+        }
+        self.read(cx)
+    }
+
+    /// Tells whether as many packets wait to be accepted as may: then nothing more is read.
+    fn is_waiting_for_acceptance(&self) -> bool {
+        self.inbound.outstanding() >= usize::from(self.listener.limits.receive_maximum)
+    }
+
+    /// Reads once and hands on what is complete. If there may be more, the task runs again after the others.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        loop {
+            let large = self.awaited >= LARGE_PACKET;
+            let read = if large {
+                self.read_large(cx)
+            } else {
+                self.read_small(cx)
+            };
+            let read = match read {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(read) => read?,
+            };
+            if self.parked.is_some() {
+                // To be polled for the first time.
+                cx.waker().wake_by_ref();
+                return Ok(());
+            }
+            if self.rare.throttled.is_some() || self.is_waiting_for_acceptance() {
+                cx.waker().wake_by_ref();
+                return Ok(());
+            }
+            if matches!(read, Read::More(_)) {
+                cx.waker().wake_by_ref();
+                return Ok(());
+            }
+        }
+    }
+
+    fn read_small(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, End>> {
+        let shard = self.shard.clone();
+        let mut buf = shard.take_read_buf();
+        let have = self.partial.len();
+        if buf.len() < have + READ_BYTES / 2 {
+            buf.resize(have + READ_BYTES, 0);
+        }
+        buf[..have].copy_from_slice(&self.partial);
+        let read = self.socket.poll_read(cx, &mut buf[have..]);
+        let result = match read {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(read) => Poll::Ready(self.came(read, &buf, have)),
+        };
+        shard.put_read_buf(buf);
+        result
+    }
+
+    fn came(&mut self, read: io::Result<Read>, buf: &[u8], have: usize) -> Result<Read, End> {
+        let read = self.check_read(read)?;
+        let (Read::More(n) | Read::Drained(n)) = read else {
+            unreachable!("a close was turned into an end")
+        };
+        let bytes = &buf[..have + n];
+        let used = self.burst(bytes)?;
+        self.partial.clear();
+        self.partial.extend_from_slice(&bytes[used..]);
+        if self.partial.is_empty() {
+            self.partial = Vec::new();
+        }
+        Ok(read)
+    }
+
+    /// Reads into the packet's own memory, which never grows to more than twice of what has arrived.
+    fn read_large(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, End>> {
+        let (have, awaited) = (self.partial.len(), self.awaited);
+        if self.partial.capacity() == have || self.partial.capacity() < LARGE_START.min(awaited) {
+            let room = (have * 2).clamp(LARGE_START.min(awaited), awaited);
+            self.partial.reserve_exact(room - have);
+        }
+        let read = ready!(self.socket.poll_read_to_end_of(cx, &mut self.partial));
+        let read = match self.check_read(read) {
+            Ok(read) => read,
+            Err(end) => return Poll::Ready(Err(end)),
+        };
+        if self.partial.len() == awaited {
+            self.awaited = 0;
+            let frame = Bytes::from(std::mem::take(&mut self.partial));
+            self.heard();
+            if let Err(end) = self.packet(&frame, Some(&frame)) {
+                return Poll::Ready(Err(end));
+            }
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    fn check_read(&mut self, read: io::Result<Read>) -> Result<Read, End> {
+        match read {
+            Ok(Read::Closed) | Err(_) => Err(End::silent(ReasonCode::UnspecifiedError, false)),
+            Ok(read) => {
+                let (Read::More(n) | Read::Drained(n)) = read else {
+                    return Ok(read);
+                };
+                self.shard.metrics.bytes_received.add(n as u64);
+                self.spend_bytes(n);
+                Ok(read)
+            }
+        }
+    }
+
+    /// Hands on all complete packets of `bytes` until one has to wait. Returns how much that was.
+    fn burst(&mut self, bytes: &[u8]) -> Result<usize, End> {
+        self.heard();
+        self.awaited = 0;
+        let mut at = 0;
+        while self.parked.is_none() && self.rare.throttled.is_none() && !self.is_waiting_for_acceptance() {
+            let rest = &bytes[at..];
+            match self.decoder.frame_len(rest) {
+                Ok(Some(len)) if len <= rest.len() => {
+                    at += len;
+                    self.packet(&rest[..len], None)?;
+                }
+                Ok(Some(len)) => {
+                    self.awaited = len;
+                    break;
+                }
+                Ok(None) => break,
+                Err(error) => return Err(self.malformed(&error)),
+            }
+        }
+        Ok(at)
+    }
+
+    /// Hands on what came while a packet waited.
+    fn hand_on_partial(&mut self) -> Result<(), End> {
+        if self.partial.is_empty() || self.awaited >= LARGE_PACKET {
+            return Ok(());
+        }
+        let mut bytes = std::mem::take(&mut self.partial);
+        let used = self.burst(&bytes)?;
+        bytes.drain(..used);
+        if !bytes.is_empty() {
+            self.partial = bytes;
+        }
+        Ok(())
+    }
+
+    /// While a packet waits: takes a little more, answers PINGREQ, and notices the end.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        while self.partial.len() < AHEAD_MAX && self.awaited < LARGE_PACKET {
+            let have = self.partial.len();
+            self.partial.reserve_exact(AHEAD_MAX - have);
+            let Poll::Ready(read) = self.socket.poll_read_to_end_of(cx, &mut self.partial) else {
+                break;
+            };
+            self.check_read(read)?;
+            self.heard();
+            self.answer_pings_ahead();
+        }
+        Ok(())
+    }
+
+    /// Notes that the client was heard of.
+    fn heard(&self) {
+        if let Some(beat) = self.beat {
+            self.shard.wheel.borrow_mut().heard(beat, self.shard.now());
+        }
+    }
+
+    /// Appends the answers of this burst and sends what there is room for now.
+    pub(super) fn answer(&mut self) {
+        while let Some(ack) = self.inbound.poll_ack() {
+            self.encode_ack(ack);
+        }
+        let answered = std::mem::take(&mut self.answered);
+        if !self.replies.is_empty() || answered {
+            let mut state = self.session.lock();
+            let state = &mut *state;
+            if let Some(link) = state
+                .link
+                .as_deref_mut()
+                .filter(|link| link.handle == self.handle)
+            {
+                self.shard.lend_buffer(&mut link.out);
+                link.out.push_frame(&self.replies);
+                if answered {
+                    if link.looked_at {
+                        link.held |= state.outbound.is_waiting();
+                        if link.held {
+                            link.wake();
+                        }
+                    } else {
+                        let pumped = state.outbound.pump(self.shard.now(), &mut link.out);
+                        self.shard.count_pumped(pumped);
+                    }
+                    self.session.set_inflight(state.outbound.inflight());
+                }
+                self.shard.appended(&self.session, link);
+            }
+        }
+        self.shard.take_replies(&mut self.replies);
+    }
+
+    /// Writes what the socket didn't take before.
+    fn unblock(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        let (mut out, taken_at) = {
+            let mut state = self.session.lock();
+            let Some(link) = state.link_of(self.handle) else {
+                return Ok(());
+            };
+            (link.out.take(), link.progress)
+        };
+        let mut sent = 0;
+        let mut failed = None;
+        loop {
+            match self.socket.poll_write_ready(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Err(error)) => failed = Some(error),
+                Poll::Ready(Ok(())) => {
+                    let (more, result) = write_out(&self.socket, &mut out, usize::MAX, Socket::try_send);
+                    sent += more;
+                    match result {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                        Err(error) => failed = Some(error),
+                        Ok(()) => {}
+                    }
+                }
+            }
+            break;
+        }
+        self.shard.metrics.bytes_sent.add(sent as u64);
+        let done = out.is_empty();
+        let mut state = self.session.lock();
+        let state = &mut *state;
+        if let Some(link) = state
+            .link
+            .as_deref_mut()
+            .filter(|link| link.handle == self.handle)
+        {
+            link.out.put_back(out);
+            link.progress = if sent > 0 { self.shard.now() } else { taken_at };
+            if done {
+                link.blocked = false;
+                if !link.looked_at {
+                    let pumped = state.outbound.pump(self.shard.now(), &mut link.out);
+                    self.shard.count_pumped(pumped);
+                }
+                self.shard.appended(&self.session, link);
+            }
+        }
+        if failed.is_some() {
+            return Err(End::silent(ReasonCode::UnspecifiedError, false));
+        }
+        if done || sent > 0 {
+            self.rare.stalled = None;
+        }
+        if !done {
+            let most = self.listener.limits.write_stall_max;
+            let stalled = self
+                .rare
+                .stalled
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(most)));
+            if stalled.as_mut().poll(cx).is_ready() {
+                self.shard.metrics.write_stalls.one();
+                return Err(End::silent(ReasonCode::UnspecifiedError, true));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says goodbye and closes.
+    async fn finish(mut self: Box<Self>, end: End) {
+        if end.ending.reason == ReasonCode::KeepAliveTimeout {
+            self.shard.metrics.keep_alive_timeouts.one();
+        }
+        tracing::debug!(
+            client_id = %self.client.id,
+            reason = %end.ending.reason,
+            by_server = end.ending.by_server,
+            text = end.text.as_deref().unwrap_or_default(),
+            "connection ends"
+        );
+        for _ in 0..GOODBYE_TRIES {
+            let flushing = self
+                .session
+                .lock()
+                .link_of(self.handle)
+                .is_some_and(|link| link.flushing);
+            if !flushing {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        let mut out = match self.session.lock().link_of(self.handle) {
+            Some(link) if !link.flushing => link.out.take(),
+            _ => broker_proto::WriteBuf::new(),
+        };
+        if end.say && self.version.is_v5() {
+            let packet = Packet::Disconnect(Disconnect {
+                properties: AckProperties {
+                    reason_string: end.text.as_deref(),
+                    user: UserBlock::EMPTY,
+                },
+                ..Disconnect::new(end.ending.reason)
+            });
+            // A client that takes no packet of this size is not told.
+            let _ = packet.encode_within(self.version, &self.answers, out.frames());
+        }
+        let (sent, _) = write_out(&self.socket, &mut out, usize::MAX, Socket::send);
+        self.shard.metrics.bytes_sent.add(sent as u64);
+        self.detach(&end.ending);
+        self.socket.shutdown();
+    }
+
+    /// Gives the Session back.
+    fn detach(&mut self, ending: &Ending) {
+        if std::mem::replace(&mut self.detached, true) {
+            return;
+        }
+        self.shard.read_clock();
+        if let Some(beat) = self.beat.take() {
+            self.shard.wheel.borrow_mut().forget(beat);
+        }
+        tell(self.chain.events(), EventKind::Disconnected, |event| {
+            super::packets::describe(event, &self.client);
+            event.reason = Some(ending.reason);
+            event.by_server = ending.by_server;
+        });
+        let received = self.inbound.take_received();
+        self.shard.detach(&self.session, self.handle, received, ending);
+    }
+
+    /// Notes that the client broke the protocol.
+    pub(super) fn malformed(&self, error: &broker_proto::DecodeError) -> End {
+        self.shard.metrics.protocol_errors.one();
+        End::with_text(error.reason, error.what)
+    }
+}
+
+impl Drop for Connection {
+    /// A panic in this connection's task: its Session must not stay behind.
+    fn drop(&mut self) {
+        self.detach(&Ending {
+            reason: ReasonCode::UnspecifiedError,
+            by_server: true,
+            will: true,
+            expiry: None,
+        });
+    }
+}

@@ -1,0 +1,282 @@
+//! The broker's shared state, and what the broker does by itself once a tick.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use broker_proto::Stored;
+use broker_types::{ClientHandle, ReasonCode, Timestamp};
+use plugin_api::{Event, EventKind};
+use tokio::sync::{mpsc, watch};
+
+use super::listener::ListenerState;
+use super::registry::Registry;
+use super::session::{Kick, Session};
+use super::shard::{Job, Shard};
+use super::timers::{Due, Timers};
+use crate::blocking::BlockingPool;
+use crate::broker::Gauges;
+use crate::clock::Clock;
+use crate::hooks::{ChainSet, EventSink, HookMask};
+use crate::host::{PluginMetrics, PluginTimers};
+use crate::metrics::{Counts, ShardMetrics};
+use crate::retained::Retained;
+use crate::routing::Routes;
+use crate::settings::Settings;
+
+/// Retained Messages that are let go of at a time when they have expired.
+const EXPIRED_AT_ONCE: usize = 4096;
+/// Jobs that may wait for a shard.
+pub(crate) const JOBS: usize = 4096;
+
+/// What all shards share.
+pub(crate) struct Core {
+    pub(crate) clock: Clock,
+    pub(crate) settings: Settings,
+    pub(crate) sessions: Registry,
+    pub(crate) routes: Routes<Arc<Session>>,
+    pub(crate) retained: Retained<Arc<Stored>>,
+    pub(crate) timers: Timers,
+    pub(crate) listeners: Vec<Arc<ListenerState>>,
+    pub(crate) metrics: Vec<Arc<ShardMetrics>>,
+    pub(crate) blocking: BlockingPool,
+    pub(crate) plugin_timers: PluginTimers,
+    pub(crate) plugin_metrics: PluginMetrics,
+    /// What concerns all chains.
+    chains: ArcSwap<AllChains>,
+    /// Hands work to a shard.
+    pub(crate) jobs: Vec<mpsc::Sender<Job>>,
+    /// No new connection is served any more.
+    stop: watch::Sender<bool>,
+    /// The threads end.
+    pub(crate) end: watch::Sender<bool>,
+    /// Network Connections that are open, with and without a Session.
+    pub(crate) connections: AtomicUsize,
+    /// Wakes whoever waits for `connections` to fall.
+    pub(crate) connection_ended: tokio::sync::Notify,
+    /// A line about refused connections has been written in this tick.
+    complained: AtomicBool,
+    handles: AtomicU64,
+    session_ids: AtomicU64,
+    generations: AtomicU64,
+    next_shard: AtomicUsize,
+}
+
+/// What is said of all chains together.
+#[derive(Default)]
+struct AllChains {
+    /// The plugins of all chains that want to be told, for what concerns no listener.
+    events: EventSink,
+    /// The chain whose plugin chooses members of shared groups.
+    share_pick: Option<Arc<ChainSet>>,
+}
+
+impl Core {
+    /// Returns the state of a broker that serves nobody yet.
+    pub(crate) fn new(
+        clock: Clock,
+        settings: Settings,
+        listeners: Vec<Arc<ListenerState>>,
+        jobs: Vec<mpsc::Sender<Job>>,
+        blocking: BlockingPool,
+    ) -> Self {
+        Self {
+            routes: Routes::new(settings.share_strategy),
+            metrics: jobs.iter().map(|_| Arc::default()).collect(),
+            clock,
+            settings,
+            sessions: Registry::new(),
+            retained: Retained::new(),
+            timers: Timers::default(),
+            listeners,
+            blocking,
+            plugin_timers: PluginTimers::default(),
+            plugin_metrics: PluginMetrics::default(),
+            chains: ArcSwap::default(),
+            jobs,
+            stop: watch::Sender::new(false),
+            end: watch::Sender::new(false),
+            connections: AtomicUsize::new(0),
+            connection_ended: tokio::sync::Notify::new(),
+            complained: AtomicBool::new(false),
+            handles: AtomicU64::new(1),
+            session_ids: AtomicU64::new(1),
+            generations: AtomicU64::new(1),
+            next_shard: AtomicUsize::new(0),
+        }
+    }
+
+    /// Returns a handle that no connection had before.
+    pub(crate) fn new_handle(&self) -> ClientHandle {
+        ClientHandle(self.handles.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Returns a number that no Session had before.
+    pub(crate) fn new_session_id(&self) -> u64 {
+        self.session_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Returns a number that no compiled chain had before.
+    pub(crate) fn new_generation(&self) -> u64 {
+        self.generations.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Returns a shard for work that belongs to none, by turns.
+    pub(crate) fn any_shard(&self) -> &mpsc::Sender<Job> {
+        &self.jobs[self.next_shard.fetch_add(1, Ordering::Relaxed) % self.jobs.len()]
+    }
+
+    /// Notes that a listener has another chain.
+    pub(crate) fn chains_changed(&self) {
+        let chains: Vec<_> = self
+            .listeners
+            .iter()
+            .map(|listener| listener.chain.load_full())
+            .collect();
+        let events = EventSink::union(chains.iter().map(|chain| chain.events()));
+        let share_pick = chains
+            .into_iter()
+            .find(|chain| chain.mask().has(HookMask::SHARE_PICK));
+        self.chains.store(Arc::new(AllChains { events, share_pick }));
+    }
+
+    /// Returns the chain whose plugin chooses members of shared groups.
+    pub(crate) fn share_pick(&self) -> Option<Arc<ChainSet>> {
+        self.chains.load().share_pick.clone()
+    }
+
+    /// Returns where events go that concern no listener.
+    pub(crate) fn events(&self) -> EventSink {
+        self.chains.load().events.clone()
+    }
+
+    /// Tells everybody, whatever the listener, who asked for events of this kind.
+    pub(crate) fn event(&self, kind: EventKind, build: impl FnOnce(&mut Event)) {
+        tell(&self.chains.load().events, kind, build);
+    }
+
+    /// Sums the counters of all shards.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        self.metrics.iter().for_each(|shard| counts.add(shard));
+        counts
+    }
+
+    /// Returns what there is at the moment.
+    pub(crate) fn gauges(&self) -> Gauges {
+        let (subscriptions, shared_subscriptions) = self.routes.count();
+        Gauges {
+            connections: self.connections.load(Ordering::Relaxed),
+            sessions: self.sessions.len(),
+            subscriptions,
+            shared_subscriptions,
+            retained: self.retained.count(),
+            retained_bytes: self.retained.bytes(),
+        }
+    }
+
+    /// Asks the connection of a Client Identifier to end. False: there is none.
+    pub(crate) fn kick(&self, client_id: &str, kick: Kick) -> bool {
+        let session = self.sessions.get(client_id);
+        session.is_some_and(|session| {
+            session
+                .lock()
+                .link
+                .as_deref_mut()
+                .map(|link| link.kick(kick))
+                .is_some()
+        })
+    }
+
+    /// Asks the connection that `handle` names to end. False: it is gone.
+    pub(crate) fn kick_handle(&self, handle: ClientHandle, kick: Kick) -> bool {
+        let session = self.sessions.by_handle(handle);
+        session.is_some_and(|session| {
+            session
+                .lock()
+                .link_of(handle)
+                .map(|link| link.kick(kick))
+                .is_some()
+        })
+    }
+
+    /// Tells whether a line about refused connections may be written: one a tick.
+    pub(crate) fn may_complain(&self) -> bool {
+        !self.complained.swap(true, Ordering::Relaxed)
+    }
+
+    /// Once a tick, on one shard: Sessions that expire, Will Messages that are due, Retained Messages that have expired,
+    /// timers of plugins.
+    pub(crate) fn tick(self: &Arc<Self>, shard: &Rc<Shard>, now: Timestamp) {
+        self.complained.store(false, Ordering::Relaxed);
+        while let Some((session, due)) = self.timers.take_due(now) {
+            match due {
+                Due::SessionExpiry => shard.expire_session(&session, now),
+                Due::Will => shard.fire_due_will(&session, now),
+            }
+        }
+        let mut cleared = Vec::new();
+        self.retained.expire(now, EXPIRED_AT_ONCE, &mut cleared);
+        for topic in cleared {
+            self.event(EventKind::RetainedCleared, |event| {
+                event.topic = Some(topic.as_str().into())
+            });
+        }
+        while let Some(due) = self.plugin_timers.take_due(now) {
+            let core = self.clone();
+            tokio::task::spawn_local(async move {
+                due.call().await;
+                core.plugin_timers.done(&due, core.clock.now());
+            });
+        }
+    }
+
+    /// Tells whether the broker is on its way out.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Waits until the broker is on its way out.
+    pub(crate) async fn stopping(&self) {
+        // An error means that the broker is gone altogether.
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+
+    /// Begins to stop: no new connection, and every connection ends with 0x8B.
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+        self.sessions.for_each(|session| {
+            if let Some(link) = session.lock().link.as_deref_mut() {
+                link.kick(Kick::because(ReasonCode::ServerShuttingDown));
+            }
+        });
+    }
+
+    /// Waits until no connection is left, at most so long. Returns how many are.
+    pub(crate) async fn drained(&self, deadline: Duration) -> usize {
+        let wait = async {
+            loop {
+                let ended = self.connection_ended.notified();
+                if self.connections.load(Ordering::Acquire) == 0 {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        // Late or not, what is left is counted.
+        let _ = tokio::time::timeout(deadline, wait).await;
+        self.connections.load(Ordering::Acquire)
+    }
+}
+
+/// Builds an event and hands it on, if somebody asked for its kind.
+#[inline]
+pub(crate) fn tell(events: &EventSink, kind: EventKind, build: impl FnOnce(&mut Event)) {
+    if events.wants(kind) {
+        let mut event = Event::new(kind);
+        build(&mut event);
+        events.push(event);
+    }
+}

@@ -1,0 +1,604 @@
+//! From a message to the outputs of its receivers. Nothing here awaits a subscriber: what can't go at once waits in the
+//! subscriber's own queue.
+//!
+//! A receiver whose listener has hooks on delivery (or a mount) is *looked at*: its hooks are asked right here while they
+//! answer at once. When one doesn't, or others wait already, the message queues and the receiver's own task goes on
+//! (`connection/held.rs`), so that one slow hook stalls nobody else and the order stays.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use broker_proto::{
+    Delivered, Delivery, DropReason, MessageRef, Outgoing, OutgoingScratch, Pumped, Stored, WriteBuf,
+};
+use broker_types::{Message, QoS, ReasonCode, Source, SubscriptionId, Timestamp, TopicName, TopicRef};
+use plugin_api::{
+    AclItem, AclRequest, Action, ClientView, EventKind, MessageEdit, MessageParts, ShareMember,
+};
+use smallvec::SmallVec;
+
+use super::core::tell;
+use super::session::{Kick, Link, Session, State};
+use super::shard::Shard;
+use crate::connection::describe;
+use crate::hooks::{AclCache, ChainSet, Decision, DeliverOutcome, EventSink, HookMask, Outcome, Step};
+use crate::routing::{Group, Published, Subscriber as _, Subscription};
+
+/// Who published.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Publisher<'a> {
+    /// The Client Identifier; empty for the broker itself.
+    pub(crate) client_id: &'a str,
+    /// The Session; 0 for the broker itself.
+    pub(crate) session: u64,
+}
+
+impl Publisher<'_> {
+    /// The broker itself, a plugin or the embedder.
+    pub(crate) const BROKER: Self = Self {
+        client_id: "",
+        session: 0,
+    };
+}
+
+/// What became of a message that was looked at.
+enum Look {
+    /// It goes as it is, or as this copy; with at most this QoS.
+    Send(Option<Arc<Stored>>, QoS),
+    /// It doesn't go.
+    Refused,
+    /// Somebody has to be waited for.
+    Later,
+}
+
+/// The copies that deliver hooks made of one message, by chain, class and mount: made once, whatever the number of receivers.
+#[derive(Default)]
+struct Copies {
+    made: SmallVec<[Copy; 2]>,
+    scratch: OutgoingScratch,
+}
+
+struct Copy {
+    chain: *const ChainSet,
+    mount: *const str,
+    class: u32,
+    /// `None`: the class gets nothing.
+    copy: Option<Made>,
+}
+
+#[derive(Clone)]
+enum Made {
+    Original,
+    Edited(Arc<Stored>),
+}
+
+impl Shard {
+    /// Brings `message` to everybody who is subscribed, and returns how many that were.
+    pub(crate) fn route(
+        &self,
+        message: MessageRef<'_>,
+        received_at: Timestamp,
+        by: Publisher<'_>,
+        events: &EventSink,
+    ) -> usize {
+        let matches = self.topics().get(&self.core.routes, message.topic);
+        let mut receivers = 0;
+        if !matches.is_empty() {
+            let mut scratch = self.scratch();
+            let mut outgoing = Outgoing::new(message, received_at, &mut scratch);
+            let mut copies = Copies::default();
+            for subscriptions in matches.by_subscriber() {
+                receivers += usize::from(self.to_subscriber(subscriptions, &mut outgoing, &mut copies, by));
+            }
+            for group in matches.groups() {
+                receivers += usize::from(self.to_group(group, &mut outgoing, &mut copies, by, None));
+            }
+        }
+        tell(events, EventKind::Published, |event| {
+            event.topic = Some(message.topic.as_str().into());
+            event.client_id = (!by.client_id.is_empty()).then(|| by.client_id.into());
+            event.count = receivers;
+        });
+        receivers
+    }
+
+    /// Delivers once for all matching subscriptions of one Session: with the highest QoS and all Subscription Identifiers
+    /// `[MQTT-3.3.4-2]` `[MQTT-3.3.4-3]`.
+    fn to_subscriber(
+        &self,
+        subscriptions: &[Subscription<Arc<Session>>],
+        message: &mut Outgoing<'_>,
+        copies: &mut Copies,
+        by: Publisher<'_>,
+    ) -> bool {
+        let published_retain = message.message().retain;
+        let who = &subscriptions[0].who;
+        let own = who.id == by.session;
+        if let [only] = subscriptions {
+            let options = &only.options;
+            if own && options.no_local {
+                return false;
+            }
+            let how = Delivery {
+                qos: options.qos,
+                retain: published_retain && options.retain_as_published,
+                ids: options.id.as_slice(),
+                shared: false,
+            };
+            return self.deliver(who, message, &how, options.class, copies);
+        }
+        // [MQTT-3.8.3-3]: No Local keeps away only what comes by the subscription that has it.
+        let mut ids = SmallVec::<[SubscriptionId; 4]>::new();
+        let mut best = None;
+        let mut retain = false;
+        for Subscription { options, .. } in subscriptions.iter().filter(|s| !(own && s.options.no_local)) {
+            ids.extend(options.id);
+            retain |= published_retain && options.retain_as_published;
+            if best.is_none_or(|(qos, _)| options.qos > qos) {
+                best = Some((options.qos, options.class));
+            }
+        }
+        let Some((qos, class)) = best else { return false };
+        self.deliver(
+            who,
+            message,
+            &Delivery {
+                qos,
+                retain,
+                ids: &ids,
+                shared: false,
+            },
+            class,
+            copies,
+        )
+    }
+
+    /// Delivers to one member of a shared group; if that one can't take it, to another.
+    fn to_group(
+        &self,
+        group: &Arc<Group<Arc<Session>>>,
+        message: &mut Outgoing<'_>,
+        copies: &mut Copies,
+        by: Publisher<'_>,
+        without: Option<u64>,
+    ) -> bool {
+        let published = Published {
+            topic: message.topic(),
+            publisher: by.client_id,
+        };
+        let mut without = without;
+        for _ in 0..2 {
+            let picked = self
+                .pick_by_plugin(group, message)
+                .or_else(|| group.pick(published, without));
+            let Some(Subscription { who, options }) = picked else {
+                return false;
+            };
+            let how = Delivery {
+                qos: options.qos,
+                retain: message.message().retain && options.retain_as_published,
+                ids: options.id.as_slice(),
+                shared: true,
+            };
+            if self.deliver(&who, message, &how, options.class, copies) {
+                return true;
+            }
+            without = Some(who.id);
+        }
+        false
+    }
+
+    fn pick_by_plugin(
+        &self,
+        group: &Arc<Group<Arc<Session>>>,
+        message: &Outgoing<'_>,
+    ) -> Option<Subscription<Arc<Session>>> {
+        let chain = self.core.share_pick()?;
+        group.pick_by(|members| {
+            let members: Vec<_> = members
+                .iter()
+                .map(|member| ShareMember {
+                    client_id: member.who.client_id.clone(),
+                    connected: member.who.available(),
+                    inflight: member.who.inflight(),
+                })
+                .collect();
+            let message = message.message().to_message();
+            chain.share_pick(
+                group.share().as_str(),
+                group.filter().as_str(),
+                &members,
+                &message,
+            )
+        })
+    }
+
+    /// Gives a message of a Session that ended to another member of its group.
+    pub(crate) fn redeliver(
+        &self,
+        stored: &Arc<Stored>,
+        left: &Session,
+        groups: &[Arc<Group<Arc<Session>>>],
+    ) {
+        let topic = stored.message().topic;
+        let mut scratch = OutgoingScratch::new();
+        let mut outgoing = Outgoing::from_stored(stored, &mut scratch);
+        let mut copies = Copies::default();
+        for group in groups.iter().filter(|group| group.filter().matches(topic)) {
+            if self.to_group(
+                group,
+                &mut outgoing,
+                &mut copies,
+                Publisher::BROKER,
+                Some(left.id),
+            ) {
+                return;
+            }
+        }
+    }
+
+    /// Delivers one message that is kept to one Session: a Retained Message for a new subscription.
+    pub(crate) fn deliver_stored(
+        &self,
+        session: &Arc<Session>,
+        stored: &Arc<Stored>,
+        how: &Delivery<'_>,
+        class: u32,
+    ) -> bool {
+        let mut scratch = self.scratch();
+        let mut outgoing = Outgoing::from_stored(stored, &mut scratch);
+        self.deliver(session, &mut outgoing, how, class, &mut Copies::default())
+    }
+
+    /// Delivers to one Session. False: it didn't get the message and never will.
+    #[inline]
+    fn deliver(
+        &self,
+        session: &Arc<Session>,
+        message: &mut Outgoing<'_>,
+        how: &Delivery<'_>,
+        class: u32,
+        copies: &mut Copies,
+    ) -> bool {
+        let mut state = session.lock();
+        if state.ended {
+            return false;
+        }
+        let State { outbound, link, .. } = &mut *state;
+        let delivered = match link.as_deref_mut() {
+            None => outbound.deliver(self.now(), message, how, &mut WriteBuf::new()),
+            Some(link) if !link.looked_at => {
+                self.lend_buffer(&mut link.out);
+                outbound.deliver(self.now(), message, how, &mut link.out)
+            }
+            Some(_) => {
+                drop(state);
+                let Some(delivered) = self.look_and_deliver(session, message, how, class, copies) else {
+                    self.metrics.dropped_refused.one();
+                    return false;
+                };
+                state = session.lock();
+                delivered
+            }
+        };
+        let State { outbound, link, .. } = &mut *state;
+        if let Some(link) = link.as_deref_mut() {
+            self.appended(session, link);
+            if delivered == Delivered::Overflow {
+                link.kick(Kick::because(ReasonCode::QuotaExceeded));
+            }
+        }
+        session.set_inflight(outbound.inflight());
+        let told = link.as_ref().is_some_and(|link| {
+            let events = link.chain.events();
+            events.wants(EventKind::Delivered) || events.wants(EventKind::Dropped)
+        });
+        drop(state);
+        if told {
+            tell_delivered(session, message.topic(), delivered);
+        }
+        self.count_delivered(delivered)
+    }
+
+    /// Delivers to a Session whose messages are looked at. Hooks run without its lock, so that they may ask about the
+    /// client. `None`: they refused.
+    fn look_and_deliver(
+        &self,
+        session: &Arc<Session>,
+        message: &mut Outgoing<'_>,
+        how: &Delivery<'_>,
+        class: u32,
+        copies: &mut Copies,
+    ) -> Option<Delivered> {
+        let taken = {
+            let mut state = session.lock();
+            let waiting = state.outbound.is_waiting();
+            state
+                .link
+                .as_deref_mut()
+                .filter(|link| !link.held && !waiting)
+                .map(|link| {
+                    (
+                        link.chain.clone(),
+                        link.client.clone(),
+                        std::mem::take(&mut link.receive_cache),
+                    )
+                })
+        };
+        let look = match taken {
+            None => Look::Later,
+            Some((chain, client, mut cache)) => {
+                let look = self.look(
+                    &chain,
+                    &client,
+                    &mut cache,
+                    session.invalidations(),
+                    message,
+                    how,
+                    class,
+                    copies,
+                );
+                if let Some(link) = session.lock().link_of(client.handle) {
+                    link.receive_cache = cache;
+                }
+                look
+            }
+        };
+        let mut state = session.lock();
+        let State { outbound, link, .. } = &mut *state;
+        let waiting = outbound.is_waiting();
+        let now = self.now();
+        Some(match (look, link.as_deref_mut()) {
+            (Look::Refused, _) => return None,
+            (Look::Send(copy, qos), Some(link)) if !link.held && !waiting => {
+                let how = Delivery { qos, ..*how };
+                self.lend_buffer(&mut link.out);
+                match copy {
+                    None => outbound.deliver(now, message, &how, &mut link.out),
+                    Some(stored) => {
+                        let mut copy = Outgoing::from_stored(&stored, &mut copies.scratch);
+                        outbound.deliver(now, &mut copy, &how, &mut link.out)
+                    }
+                }
+            }
+            // Somebody was quicker, or a hook doesn't answer at once: behind those who wait, for the owner to go on with.
+            (_, Some(link)) => {
+                link.held = true;
+                link.wake();
+                outbound.enqueue(now, message, how)
+            }
+            (_, None) => outbound.deliver(now, message, how, &mut WriteBuf::new()),
+        })
+    }
+
+    /// Has an output written that was appended to.
+    #[inline]
+    pub(crate) fn appended(&self, session: &Arc<Session>, link: &mut Link) {
+        if !link.flushing && !link.blocked && !link.out.is_empty() {
+            link.flushing = true;
+            self.flush_later(session);
+        }
+    }
+
+    /// Asks the hooks on delivery, as far as they answer at once.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the message, its receiver, and what is remembered of both"
+    )]
+    fn look(
+        &self,
+        chain: &Arc<ChainSet>,
+        client: &Arc<ClientView>,
+        cache: &mut AclCache,
+        invalidations: u64,
+        message: &Outgoing<'_>,
+        how: &Delivery<'_>,
+        class: u32,
+        copies: &mut Copies,
+    ) -> Look {
+        let Some(topic) = unmounted(message.topic(), &client.mount) else {
+            return Look::Refused;
+        };
+        let mut qos = how.qos;
+        if chain.mask().has(HookMask::RECEIVE) {
+            let item = receive_item(topic, qos.min(message.qos()), how.retain);
+            let stamp = chain.stamp(invalidations);
+            let outcome = match cache.get(stamp, self.now(), Action::Receive, &item).cloned() {
+                Some(outcome) => outcome,
+                None => {
+                    let request = AclRequest {
+                        action: Action::Receive,
+                        items: &[item],
+                    };
+                    let mut decisions = [Decision::default()];
+                    match chain.authorize(client, &request, &mut decisions) {
+                        Step::Later(_) => return Look::Later,
+                        Step::Now(()) => {}
+                    }
+                    let [decision] = decisions;
+                    cache.put(stamp, self.now(), Action::Receive, &item, &decision);
+                    decision.outcome
+                }
+            };
+            match outcome {
+                Outcome::Allow { max_qos } => qos = qos.min(max_qos),
+                Outcome::Deny(_) | Outcome::Fault(_) => return Look::Refused,
+            }
+        }
+        let hooked = chain.mask().has(HookMask::DELIVER);
+        if !hooked && client.mount.is_empty() {
+            return Look::Send(None, qos);
+        }
+        let key = (Arc::as_ptr(chain), Arc::as_ptr(&client.mount), class);
+        let made = copies
+            .made
+            .iter()
+            .find(|c| (c.chain, c.mount, c.class) == key)
+            .map(|c| c.copy.clone());
+        let copy = match made {
+            Some(copy) => copy,
+            None => {
+                let made = match self.make_copy(chain, message, topic, class, hooked) {
+                    Some(made) => made,
+                    None => return Look::Later,
+                };
+                copies.made.push(Copy {
+                    chain: key.0,
+                    mount: key.1,
+                    class,
+                    copy: made.clone(),
+                });
+                made
+            }
+        };
+        match copy {
+            None => Look::Refused,
+            Some(Made::Original) => Look::Send(None, qos),
+            Some(Made::Edited(stored)) => Look::Send(Some(stored), qos),
+        }
+    }
+
+    /// Makes the copy for a class. `None`: a hook doesn't answer at once. `Some(None)`: the class gets nothing.
+    fn make_copy(
+        &self,
+        chain: &Arc<ChainSet>,
+        message: &Outgoing<'_>,
+        topic: TopicRef<'_>,
+        class: u32,
+        hooked: bool,
+    ) -> Option<Option<Made>> {
+        let original = message.message();
+        let parts = MessageParts {
+            topic,
+            payload: original.payload.as_bytes(),
+            shared_payload: None,
+            properties: original.properties,
+            shared_properties: None,
+            qos: original.qos,
+            retain: original.retain,
+            dup: false,
+            expiry: original.expiry,
+            source: Source::Client,
+        };
+        let mut edit = MessageEdit::new(parts);
+        if hooked {
+            match chain.deliver(class, chain.interest(topic).deliver, &mut edit) {
+                Step::Later(_) => return None,
+                Step::Now(DeliverOutcome::Drop) => return Some(None),
+                Step::Now(DeliverOutcome::Send) => {}
+            }
+        }
+        if edit.kept().is_none() && topic == original.topic {
+            return Some(Some(Made::Original));
+        }
+        let edited: Message = edit.to_message();
+        Some(Some(Made::Edited(Arc::new(Stored::new(
+            &(&edited).into(),
+            message.received_at(),
+        )))))
+    }
+
+    /// Counts what became of a delivery. False: the message is lost for this Session.
+    pub(crate) fn count_delivered(&self, delivered: Delivered) -> bool {
+        let metrics = &self.metrics;
+        match delivered {
+            Delivered::Sent { .. } => metrics.publishes_sent.one(),
+            Delivered::Queued { dropped, .. } | Delivered::Behind { dropped, .. } => {
+                if dropped > 0 {
+                    metrics.dropped_full.add(dropped as u64);
+                }
+            }
+            Delivered::Dropped(reason) => {
+                match reason {
+                    DropReason::Offline => metrics.dropped_offline.one(),
+                    DropReason::Expired => metrics.dropped_expired.one(),
+                    DropReason::TooLarge => metrics.dropped_too_large.one(),
+                    _ => metrics.dropped_full.one(),
+                }
+                return false;
+            }
+            _ => {
+                metrics.dropped_full.one();
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Counts what left a queue.
+    pub(crate) fn count_pumped(&self, pumped: Pumped) {
+        if pumped != Pumped::default() {
+            self.metrics.publishes_sent.add(pumped.sent as u64);
+            self.metrics.dropped_expired.add(pumped.expired as u64);
+            self.metrics.dropped_too_large.add(pumped.too_large as u64);
+        }
+    }
+}
+
+#[cold]
+fn tell_delivered(session: &Session, topic: TopicRef<'_>, delivered: Delivered) {
+    let (kind, why) = match delivered {
+        Delivered::Sent { .. } => (EventKind::Delivered, None),
+        Delivered::Dropped(reason) => (EventKind::Dropped, Some(format!("{reason:?}"))),
+        Delivered::Overflow => (EventKind::Dropped, Some("QueueFull".to_owned())),
+        Delivered::Queued { dropped, .. } | Delivered::Behind { dropped, .. } if dropped > 0 => {
+            (EventKind::Dropped, Some("QueueFull".to_owned()))
+        }
+        _ => return,
+    };
+    let state = session.lock();
+    let Some(link) = &state.link else { return };
+    tell(link.chain.events(), kind, |event| {
+        describe(event, &link.client);
+        event.topic = Some(topic.as_str().into());
+        event.text = why.map(Into::into);
+    });
+}
+
+/// What is asked about a message before it goes to a client.
+pub(crate) fn receive_item(topic: TopicRef<'_>, qos: QoS, retain: bool) -> AclItem<'_> {
+    AclItem {
+        topic: topic.as_str(),
+        qos,
+        retain,
+        share: None,
+    }
+}
+
+/// Takes the mount off a topic; `None`: the topic isn't below it.
+pub(crate) fn unmounted<'t>(topic: TopicRef<'t>, mount: &str) -> Option<TopicRef<'t>> {
+    if mount.is_empty() {
+        return Some(topic);
+    }
+    TopicRef::new(topic.as_str().strip_prefix(mount)?).ok()
+}
+
+/// Puts the mount before a topic.
+pub(crate) fn mounted(topic: TopicRef<'_>, mount: &str) -> Option<TopicName> {
+    TopicName::new(format!("{mount}{topic}")).ok()
+}
+
+impl Shard {
+    /// Publishes a message of the broker's own: a plugin's, the embedder's. No chain is asked.
+    pub(crate) fn publish_own(self: &Rc<Self>, message: &Message) -> usize {
+        let now = self.read_clock();
+        if message.retain {
+            // A limit that is reached is counted; there is nobody to tell.
+            let _ = self.keep_retained(None, &message.into(), now);
+        }
+        let events = self.core.events();
+        self.route(message.into(), now, Publisher::BROKER, &events)
+    }
+
+    /// Sends a message to one client alone, whatever it is subscribed to: the answer to a control request.
+    pub(crate) fn send_to(&self, session: &Arc<Session>, message: &Message) {
+        let stored = Arc::new(Stored::new(&message.into(), self.now()));
+        let how = Delivery {
+            qos: message.qos,
+            retain: false,
+            ids: &[],
+            shared: false,
+        };
+        self.deliver_stored(session, &stored, &how, 0);
+    }
+}

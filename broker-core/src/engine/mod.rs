@@ -1,0 +1,27 @@
+//! The engine: what all shards share, and what each has for itself.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `core` | the broker's shared state, and what a broker does by itself |
+//! | `shard` | one thread: its runtime, its memory, writing out what was appended |
+//! | `registry`, `session` | Sessions by Client Identifier, and what stands behind a Session's lock |
+//! | `attach` | a connection takes a Session, gives it back, and how a Session ends |
+//! | `delivery` | from a message to the outputs of its receivers |
+//! | `retain` | keeping Retained Messages, and sending them for a new subscription |
+//! | `subscribe` | what SUBSCRIBE and UNSUBSCRIBE change |
+//! | `will` | Will Messages when they are due |
+//! | `wheel`, `timers` | Keep Alives; everything else that happens later |
+//! | `listener` | a listener at run time |
+
+pub(crate) mod attach;
+pub(crate) mod core;
+pub(crate) mod delivery;
+pub(crate) mod listener;
+pub(crate) mod registry;
+pub(crate) mod retain;
+pub(crate) mod session;
+pub(crate) mod shard;
+pub(crate) mod subscribe;
+pub(crate) mod timers;
+pub(crate) mod wheel;
+pub(crate) mod will;

@@ -1,0 +1,133 @@
+//! Keeping Retained Messages (MQTT 5.0 section 3.3.1.3), and sending them for a new subscription.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_proto::{Delivery, MessageRef, Stored};
+use broker_types::{QoS, ReasonCode, SubscriptionId, Timestamp, TopicFilter};
+use plugin_api::EventKind;
+
+use super::session::Session;
+use super::shard::Shard;
+use crate::hooks::{ChainSet, HookMask, Retained as Verdict};
+use crate::retained::Cursor;
+
+/// Messages that may wait in an output or queue before more Retained Messages are sent to it.
+const FEED_QUEUED_MAX: usize = 64;
+/// Bytes that may wait in an output before more Retained Messages are sent to it.
+const FEED_BYTES_MAX: usize = 64 * 1024;
+
+impl Shard {
+    /// Keeps `message`, whose topic is absolute, or clears its topic if the payload is empty `[MQTT-3.3.1-6]`. The hooks of
+    /// `chain` are asked first.
+    ///
+    /// # Errors
+    /// The Reason Code for its publisher: 0x97 when the broker keeps as much as it may.
+    pub(crate) fn keep_retained(
+        &self,
+        chain: Option<&Arc<ChainSet>>,
+        message: &MessageRef<'_>,
+        now: Timestamp,
+    ) -> Result<(), ReasonCode> {
+        let core = &self.core;
+        if message.payload.as_bytes().is_empty() {
+            if core.retained.remove(message.topic).is_some() {
+                core.event(EventKind::RetainedCleared, |event| {
+                    event.topic = Some(message.topic.as_str().into());
+                });
+            }
+            return Ok(());
+        }
+        let mut keep_for = message.expiry.map(|seconds| Duration::from_secs(seconds.into()));
+        if let Some(chain) = chain.filter(|chain| chain.mask().has(HookMask::RETAIN)) {
+            match chain.retain(&message.to_message()) {
+                Verdict::Store => {}
+                Verdict::StoreFor(time) => keep_for = Some(keep_for.map_or(time, |own| own.min(time))),
+                Verdict::Pass => return Ok(()),
+            }
+        }
+        let stored = Arc::new(Stored::new(message, now));
+        let settings = &core.settings;
+        let full = core.retained.count() >= settings.retained_max
+            || core.retained.bytes() + stored.size() as u64 > settings.retained_bytes_max;
+        if full && core.retained.get(message.topic, now).is_none() {
+            self.metrics.retained_refused.one();
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        let expires = keep_for.map_or(Timestamp::NEVER, |time| now + time);
+        let size = u32::try_from(stored.size()).unwrap_or(u32::MAX);
+        core.retained
+            .put(&message.topic.to_owned(), stored, size, expires);
+        core.event(EventKind::RetainedSet, |event| {
+            event.topic = Some(message.topic.as_str().into())
+        });
+        Ok(())
+    }
+}
+
+/// Retained Messages on their way to a new subscription. They are looked up a page at a time, when the receiver has room,
+/// so that a subscription to everything neither floods its own queue nor holds up anybody else.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    cursor: Cursor,
+    qos: QoS,
+    id: Option<SubscriptionId>,
+    class: u32,
+    page: Vec<Arc<Stored>>,
+}
+
+impl Feed {
+    /// Begins to send what matches `filter`, which is absolute.
+    pub(crate) fn new(filter: TopicFilter, qos: QoS, id: Option<SubscriptionId>, class: u32) -> Self {
+        Self {
+            cursor: Cursor::new(filter),
+            qos,
+            id,
+            class,
+            page: Vec::new(),
+        }
+    }
+
+    /// Sends as much as there is room for. True: it is done.
+    pub(crate) fn advance(&mut self, shard: &Shard, session: &Arc<Session>) -> bool {
+        loop {
+            while let Some(stored) = self.page.pop() {
+                // RETAIN is set because of the subscription, whatever Retain As Published says [MQTT-3.3.1-8].
+                let ids = self.id.as_slice();
+                let how = Delivery {
+                    qos: self.qos,
+                    retain: true,
+                    ids,
+                    shared: false,
+                };
+                shard.deliver_stored(session, &stored, &how, self.class);
+                if !has_room(session) {
+                    return self.page.is_empty() && self.cursor.is_done();
+                }
+            }
+            if self.cursor.is_done() {
+                return true;
+            }
+            if !has_room(session) {
+                return false;
+            }
+            shard
+                .core
+                .retained
+                .page(&mut self.cursor, shard.now(), &mut self.page);
+            self.page.reverse();
+        }
+    }
+}
+
+/// Tells whether a Session takes more Retained Messages now; if not, its owner is woken when it does.
+fn has_room(session: &Session) -> bool {
+    let mut state = session.lock();
+    let queued = state.outbound.queued_messages();
+    let Some(link) = state.link.as_deref_mut() else {
+        return false;
+    };
+    let room = queued < FEED_QUEUED_MAX && link.out.len() < FEED_BYTES_MAX && !link.held;
+    link.wants_drained |= !room;
+    room
+}

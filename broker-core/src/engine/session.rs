@@ -1,0 +1,335 @@
+//! A Session as the engine holds it: what the protocol keeps for sending, the connection it has at the moment, and who
+//! owns it. Everything that other shards touch stands behind one lock, which is held for one append or one look and
+//! never across an await; nobody holds two of them.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use broker_proto::{Outbound, ReceivedIds, Stored, Token, WriteBuf};
+use broker_types::{
+    ClientHandle, ClientId, Message, ProtocolVersion, ReasonCode, SubscriptionFilter, Timestamp,
+};
+use plugin_api::{ClientInfo, ClientView};
+use tokio::sync::oneshot;
+
+use super::listener::ListenerState;
+use super::timers::TimerKey;
+use crate::hooks::{AclCache, ChainSet};
+use crate::net::Socket;
+use crate::routing::{Subscriber, SubscriptionOptions};
+
+/// The state of one Client Identifier, from its first CONNECT to the end of the Session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Never used twice; what routes know it by.
+    pub(crate) id: u64,
+    /// The Client Identifier.
+    pub(crate) client_id: ClientId,
+    /// Whether there is a connection: a hint for those who don't hold the lock.
+    connected: AtomicBool,
+    /// Messages under way: a hint for those who don't hold the lock.
+    inflight: AtomicU32,
+    /// How often decisions about this client alone were invalidated.
+    invalidated: AtomicU32,
+    /// The connection it has, or had last.
+    handle: AtomicU64,
+    state: Mutex<State>,
+}
+
+/// What stands behind the Session's lock.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// The sending half.
+    pub(crate) outbound: Outbound,
+    /// The connection, if there is one.
+    pub(crate) link: Option<Box<Link>>,
+    /// Packet Identifiers of received QoS 2 messages, while no connection holds them.
+    pub(crate) received: ReceivedIds,
+    /// What the client is subscribed to.
+    pub(crate) subscriptions: Subscriptions,
+    /// Who may resume it.
+    pub(crate) owner: Owner,
+    /// The version the client spoke last.
+    pub(crate) version: ProtocolVersion,
+    /// The listener that the client came through last.
+    pub(crate) listener: Arc<ListenerState>,
+    /// Session Expiry Interval in seconds; `u32::MAX`: never.
+    pub(crate) expiry: u32,
+    /// The Will Message of the connection, or of the one that ended and whose Will Delay Interval runs.
+    pub(crate) will: Option<Box<Will>>,
+    /// The timer of the Session Expiry Interval.
+    pub(crate) expiry_timer: Option<TimerKey>,
+    /// The Session has ended; whoever still holds it looks for another.
+    pub(crate) ended: bool,
+}
+
+/// Who a Session belongs to: whoever shows the same may resume it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// The authenticated user name.
+    pub(crate) username: Option<Arc<str>>,
+    /// The mount.
+    pub(crate) mount: Arc<str>,
+}
+
+/// A Will Message and for whom it will be authorized.
+#[derive(Debug)]
+pub(crate) struct Will {
+    /// The message, with an absolute topic.
+    pub(crate) message: Message,
+    /// Will Delay Interval in seconds.
+    pub(crate) delay: u32,
+    /// The identity that left it.
+    pub(crate) client: Arc<ClientView>,
+    /// The timer of the Will Delay Interval, once it runs.
+    pub(crate) timer: Option<TimerKey>,
+}
+
+/// A Session's connection, as those see it who send to it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// Names the connection.
+    pub(crate) handle: ClientHandle,
+    /// Where its bytes go.
+    pub(crate) socket: Arc<Socket>,
+    /// Bytes that wait to be written.
+    pub(crate) out: WriteBuf,
+    /// Somebody has it on a dirty list or is writing its bytes.
+    pub(crate) flushing: bool,
+    /// The socket takes nothing; the owner waits until it does.
+    pub(crate) blocked: bool,
+    /// When the socket last took something while there was more.
+    pub(crate) progress: Timestamp,
+    /// The owner wants to be woken when `out` is empty.
+    pub(crate) wants_drained: bool,
+    /// Why the owner is to end the connection.
+    pub(crate) kick: Option<Kick>,
+    /// Acknowledgements that became safe since the owner looked.
+    pub(crate) settled: Vec<(Token, ReasonCode)>,
+    /// Wakes the owner's task.
+    pub(crate) waker: Option<Waker>,
+    /// The chain of the listener.
+    pub(crate) chain: Arc<ChainSet>,
+    /// What hooks may know of the client.
+    pub(crate) client: Arc<ClientView>,
+    /// Messages must be looked at before they go out: by hooks, or to take the mount off.
+    pub(crate) looked_at: bool,
+    /// A look at a message isn't finished: everything queues behind it until the owner goes on.
+    pub(crate) held: bool,
+    /// Decisions about receiving.
+    pub(crate) receive_cache: AclCache,
+    /// Bytes that may wait in `out`.
+    pub(crate) outbox_bytes_max: usize,
+    /// Those who wait for this connection to let go of the Session.
+    pub(crate) waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// Why a connection is to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kick {
+    /// What a 5.0 client is told.
+    pub(crate) reason: ReasonCode,
+    /// More, for a person.
+    pub(crate) text: Option<Arc<str>>,
+    /// Whether the Will Message is published.
+    pub(crate) will: bool,
+    /// Close without a DISCONNECT.
+    pub(crate) silent: bool,
+}
+
+impl Kick {
+    /// Ends the connection with `reason`; the Will Message is published.
+    pub(crate) const fn because(reason: ReasonCode) -> Self {
+        Self {
+            reason,
+            text: None,
+            will: true,
+            silent: false,
+        }
+    }
+}
+
+impl Link {
+    /// Asks the owner to end the connection. The first reason holds.
+    pub(crate) fn kick(&mut self, kick: Kick) {
+        self.kick.get_or_insert(kick);
+        self.wake();
+    }
+
+    /// Wakes the owner's task.
+    pub(crate) fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Session {
+    /// Returns a Session nobody is connected to.
+    pub(crate) fn new(id: u64, client_id: ClientId, state: State) -> Self {
+        Self {
+            id,
+            client_id,
+            connected: false.into(),
+            inflight: 0.into(),
+            invalidated: 0.into(),
+            handle: 0.into(),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Locks the state. A panic while it was locked costs that connection; what it left is consistent, because every
+    /// change of it is one step of the protocol's state machine.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whether there is a connection, for those who don't lock.
+    pub(crate) fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Ordering::Relaxed);
+    }
+
+    /// Returns the connection it has, or had last.
+    pub(crate) fn handle(&self) -> ClientHandle {
+        ClientHandle(self.handle.load(Ordering::Relaxed))
+    }
+
+    /// Notes which connection it has.
+    pub(crate) fn set_handle(&self, handle: ClientHandle) {
+        self.handle.store(handle.0, Ordering::Relaxed);
+    }
+
+    /// Makes the connection forget the decisions it cached.
+    pub(crate) fn invalidate(&self) {
+        self.invalidated.fetch_add(1, Ordering::Release);
+    }
+
+    /// Returns how often decisions were invalidated.
+    pub(crate) fn invalidations(&self) -> u64 {
+        self.invalidated.load(Ordering::Acquire).into()
+    }
+
+    /// Returns what others may know of it.
+    pub(crate) fn info(&self) -> ClientInfo {
+        let state = self.lock();
+        let client = state.link.as_ref().map(|link| &link.client);
+        ClientInfo {
+            handle: client.map(|client| client.handle),
+            id: self.client_id.to_string(),
+            username: state.owner.username.as_deref().map(Into::into),
+            listener: state.listener.name.to_string(),
+            peer: client.map(|client| client.peer),
+            version: state.version,
+            subscriptions: state.subscriptions.len(),
+            queued: state.outbound.queued_messages(),
+        }
+    }
+
+    /// Tells whether there is a connection.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Notes how many messages are under way, for those who don't lock.
+    pub(crate) fn set_inflight(&self, inflight: usize) {
+        self.inflight
+            .store(u32::try_from(inflight).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+}
+
+impl State {
+    /// Returns the connection if it is the one that `handle` names.
+    pub(crate) fn link_of(&mut self, handle: ClientHandle) -> Option<&mut Link> {
+        self.link.as_deref_mut().filter(|link| link.handle == handle)
+    }
+}
+
+impl Subscriber for Arc<Session> {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn available(&self) -> bool {
+        self.is_connected()
+    }
+
+    fn inflight(&self) -> usize {
+        self.inflight.load(Ordering::Relaxed) as usize
+    }
+}
+
+/// What one client is subscribed to, by the filter that it asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions(Vec<Held>);
+
+/// One subscription.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    /// What the client asked for.
+    pub(crate) requested: SubscriptionFilter,
+    /// What is in the routes: with the mount, and as plugins changed it.
+    pub(crate) routed: SubscriptionFilter,
+    /// Its options.
+    pub(crate) options: SubscriptionOptions,
+}
+
+impl Subscriptions {
+    /// Returns how many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns the subscription the client knows as `requested`.
+    pub(crate) fn get(&self, requested: &SubscriptionFilter) -> Option<&Held> {
+        self.0
+            .binary_search_by(|held| held.requested.cmp(requested))
+            .ok()
+            .map(|at| &self.0[at])
+    }
+
+    /// Holds `held` and returns what it replaces.
+    pub(crate) fn insert(&mut self, held: Held) -> Option<Held> {
+        match self
+            .0
+            .binary_search_by(|other| other.requested.cmp(&held.requested))
+        {
+            Ok(at) => Some(std::mem::replace(&mut self.0[at], held)),
+            Err(at) => {
+                self.0.insert(at, held);
+                None
+            }
+        }
+    }
+
+    /// Gives up what the client knows as `requested`.
+    pub(crate) fn remove(&mut self, requested: &SubscriptionFilter) -> Option<Held> {
+        let at = self
+            .0
+            .binary_search_by(|held| held.requested.cmp(requested))
+            .ok()?;
+        Some(self.0.remove(at))
+    }
+
+    /// Returns all of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.0.iter()
+    }
+
+    /// Returns the subscriber class for a message: that of the matching subscription with the highest QoS.
+    pub(crate) fn class_for(&self, message: &Stored) -> u32 {
+        if self.0.iter().all(|held| held.options.class == 0) {
+            return 0;
+        }
+        let topic = message.message().topic;
+        let matching = self.0.iter().filter(|held| held.routed.filter.matches(topic));
+        matching
+            .max_by_key(|held| held.options.qos)
+            .map_or(0, |held| held.options.class)
+    }
+
+    /// Gives all of them up.
+    pub(crate) fn take(&mut self) -> Vec<Held> {
+        std::mem::take(&mut self.0)
+    }
+}

@@ -1,0 +1,290 @@
+//! One shard: a thread with a runtime of its own. It accepts for itself and keeps what it accepted; whoever has a message
+//! for a Session of another shard appends to that Session's output and writes it out from here, so a delivery never
+//! changes threads.
+//!
+//! Cost of a delivery: one lock, one copy of the frame. Cost of a round: one `send` for each output that was appended to,
+//! by the flusher, which runs behind all tasks that were ready before it.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use broker_proto::{OutgoingScratch, WriteBuf};
+use broker_types::{ReasonCode, Timestamp};
+use tokio::sync::{mpsc, watch};
+
+use super::core::Core;
+use super::session::{Kick, Session};
+use super::wheel::Wheel;
+use crate::metrics::ShardMetrics;
+use crate::net::Socket;
+use crate::routing::TopicCache;
+
+/// Bytes that one read takes at most.
+pub(crate) const READ_BYTES: usize = 128 * 1024;
+/// Buffers that wait to be used again, and the largest that is kept.
+const POOL_BUFFERS: usize = 256;
+const POOL_BUFFER_BYTES: usize = 256 * 1024;
+/// Slices of one `sendmsg`.
+const SLICES: usize = 64;
+/// Bytes written to one output before others get their turn.
+const FLUSH_BYTES: usize = 1024 * 1024;
+/// Topics and matches that a shard remembers.
+const CACHED_TOPICS: usize = 8192;
+const CACHED_MATCHES: usize = 128 * 1024;
+
+/// Work that another thread hands to a shard.
+pub(crate) type Job = Box<dyn FnOnce(&Rc<Shard>) + Send>;
+
+/// What a shard has for itself. Never leaves its thread.
+pub(crate) struct Shard {
+    /// What all share.
+    pub(crate) core: Arc<Core>,
+    /// Which one it is.
+    pub(crate) index: usize,
+    /// What it counts.
+    pub(crate) metrics: Arc<ShardMetrics>,
+    /// Keep Alives; what is late is kicked.
+    pub(crate) wheel: RefCell<Wheel<Arc<Session>>>,
+    /// Where every read of this shard goes first.
+    read_buf: RefCell<Vec<u8>>,
+    /// Answers of one burst, before they are appended to the connection's output.
+    replies: RefCell<Vec<u8>>,
+    topics: RefCell<TopicCache<Arc<Session>>>,
+    scratch: RefCell<OutgoingScratch>,
+    dirty: RefCell<Vec<Arc<Session>>>,
+    flusher: RefCell<Option<Waker>>,
+    pool: RefCell<Vec<Vec<u8>>>,
+    now: Cell<Timestamp>,
+}
+
+impl Shard {
+    /// Returns the shard `index` of `core`.
+    pub(crate) fn new(core: Arc<Core>, index: usize) -> Rc<Self> {
+        let now = core.clock.now();
+        Rc::new(Self {
+            metrics: core.metrics[index].clone(),
+            wheel: RefCell::new(Wheel::new(now)),
+            read_buf: RefCell::new(vec![0; READ_BYTES]),
+            replies: RefCell::default(),
+            topics: RefCell::new(TopicCache::new(CACHED_TOPICS, CACHED_MATCHES)),
+            scratch: RefCell::default(),
+            dirty: RefCell::default(),
+            flusher: RefCell::default(),
+            pool: RefCell::default(),
+            now: Cell::new(now),
+            core,
+            index,
+        })
+    }
+
+    /// Runs until the broker stops: jobs of others, ticks, and the flusher.
+    pub(crate) async fn run(self: Rc<Self>, mut jobs: mpsc::Receiver<Job>, mut end: watch::Receiver<bool>) {
+        let flusher = tokio::task::spawn_local(self.clone().flush_rounds());
+        let mut ticks = self.core.clock.ticks();
+        loop {
+            tokio::select! {
+                _ = end.wait_for(|end| *end) => break,
+                job = jobs.recv() => match job {
+                    Some(job) => job(&self),
+                    None => break,
+                },
+                () = ticks.next() => self.tick(),
+            }
+        }
+        flusher.abort();
+    }
+
+    /// Returns the present moment, as the broker's clock says, and remembers it for [`Self::now`].
+    pub(crate) fn read_clock(&self) -> Timestamp {
+        let now = self.core.clock.now();
+        self.now.set(now);
+        now
+    }
+
+    /// Returns the moment at which the clock was read last: once for each wake.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now.get()
+    }
+
+    /// Takes the buffer for reading out.
+    pub(crate) fn take_read_buf(&self) -> Vec<u8> {
+        self.read_buf.take()
+    }
+
+    /// Puts the buffer for reading back.
+    pub(crate) fn put_read_buf(&self, buf: Vec<u8>) {
+        self.read_buf.replace(buf);
+    }
+
+    /// Lends the buffer for the answers of a burst.
+    pub(crate) fn lend_replies(&self, replies: &mut Vec<u8>) {
+        debug_assert!(replies.is_empty());
+        *replies = self.replies.take();
+    }
+
+    /// Takes the buffer for answers back.
+    pub(crate) fn take_replies(&self, replies: &mut Vec<u8>) {
+        replies.clear();
+        self.replies.replace(std::mem::take(replies));
+    }
+
+    /// Returns the memory for encoding.
+    pub(crate) fn scratch(&self) -> RefMut<'_, OutgoingScratch> {
+        self.scratch.borrow_mut()
+    }
+
+    /// Returns the topics it remembers.
+    pub(crate) fn topics(&self) -> RefMut<'_, TopicCache<Arc<Session>>> {
+        self.topics.borrow_mut()
+    }
+
+    /// Gives `out` a buffer of the pool if it has none.
+    #[inline]
+    pub(crate) fn lend_buffer(&self, out: &mut WriteBuf) {
+        if !out.has_buffer()
+            && let Some(buffer) = self.pool.borrow_mut().pop()
+        {
+            out.adopt(buffer);
+        }
+    }
+
+    /// Takes back the buffer of an output that is empty.
+    pub(crate) fn take_buffer(&self, out: WriteBuf) {
+        debug_assert!(out.is_empty());
+        let buffer = out.into_buffer();
+        let mut pool = self.pool.borrow_mut();
+        if (1..=POOL_BUFFER_BYTES).contains(&buffer.capacity()) && pool.len() < POOL_BUFFERS {
+            pool.push(buffer);
+        }
+    }
+
+    /// Has `session`'s output written at the end of this round. The caller has set `flushing` under its lock.
+    #[inline]
+    pub(crate) fn flush_later(&self, session: &Arc<Session>) {
+        self.dirty.borrow_mut().push(session.clone());
+        if let Some(waker) = self.flusher.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    async fn flush_rounds(self: Rc<Self>) {
+        let mut round = Vec::new();
+        loop {
+            std::future::poll_fn(|cx| {
+                if self.dirty.borrow().is_empty() {
+                    *self.flusher.borrow_mut() = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+                Poll::Ready(())
+            })
+            .await;
+            std::mem::swap(&mut round, &mut *self.dirty.borrow_mut());
+            for session in round.drain(..) {
+                self.flush(&session);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Writes what waits for `session`. The bytes are taken out under the lock and written outside of it; `flushing` keeps
+    /// everybody else from doing the same.
+    fn flush(&self, session: &Arc<Session>) {
+        let (mut out, socket, handle) = {
+            let mut state = session.lock();
+            let Some(link) = state.link.as_deref_mut() else {
+                return;
+            };
+            if link.blocked {
+                link.flushing = false;
+                return;
+            }
+            (std::mem::take(&mut link.out), link.socket.clone(), link.handle)
+        };
+        let (sent, result) = write_out(&socket, &mut out, FLUSH_BYTES, Socket::send);
+        self.metrics.bytes_sent.add(sent as u64);
+        let mut state = session.lock();
+        let state = &mut *state;
+        let Some(link) = state.link.as_deref_mut().filter(|link| link.handle == handle) else {
+            return;
+        };
+        if sent > 0 {
+            link.progress = self.now();
+        }
+        match result {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                link.blocked = true;
+                link.wake();
+            }
+            Err(_) => {
+                link.flushing = false;
+                link.kick(Kick {
+                    silent: true,
+                    ..Kick::because(ReasonCode::UnspecifiedError)
+                });
+                return;
+            }
+        }
+        if out.is_empty() {
+            self.take_buffer(out);
+        } else {
+            link.out.put_back(out);
+        }
+        if !link.looked_at {
+            self.lend_buffer(&mut link.out);
+            let pumped = state.outbound.pump(self.now(), &mut link.out);
+            self.count_pumped(pumped);
+        }
+        if link.blocked {
+            link.flushing = false;
+        } else if !link.out.is_empty() {
+            self.flush_later(session);
+        } else {
+            link.flushing = false;
+            self.take_buffer(std::mem::take(&mut link.out));
+            if std::mem::take(&mut link.wants_drained) {
+                link.wake();
+            }
+        }
+    }
+
+    /// Once a tick: what is due.
+    fn tick(self: &Rc<Self>) {
+        let now = self.read_clock();
+        self.wheel.borrow_mut().turn(now, |session| {
+            if let Some(link) = session.lock().link.as_deref_mut() {
+                link.kick(Kick::because(ReasonCode::KeepAliveTimeout));
+            }
+        });
+        self.topics.borrow_mut().forget_stale(&self.core.routes);
+        if self.index == 0 {
+            self.core.tick(self, now);
+        }
+    }
+}
+
+/// Writes `out` until it is empty, `most` bytes are written or the socket takes no more (`WouldBlock`). Returns the bytes written
+/// and how it ended.
+pub(crate) fn write_out(
+    socket: &Socket,
+    out: &mut WriteBuf,
+    most: usize,
+    send: impl Fn(&Socket, &[IoSlice<'_>]) -> io::Result<usize>,
+) -> (usize, io::Result<()>) {
+    let mut total = 0;
+    while !out.is_empty() && total < most {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let used = out.io_slices(&mut slices);
+        match send(socket, &slices[..used]) {
+            Ok(sent) => {
+                out.advance(sent);
+                total += sent;
+            }
+            Err(error) => return (total, Err(error)),
+        }
+    }
+    (total, Ok(()))
+}

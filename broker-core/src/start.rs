@@ -1,0 +1,386 @@
+//! From a builder to a broker that runs, and back to nothing.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use broker_types::TopicName;
+use plugin_api::{Capabilities, Fault, FaultKind, Plugin};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::blocking::BlockingPool;
+use crate::broker::{Broker, Shutdown};
+use crate::builder::BrokerBuilder;
+use crate::chain::{Chain, address};
+use crate::connection;
+use crate::engine::core::{Core, JOBS};
+use crate::engine::listener::ListenerState;
+use crate::engine::shard::{Job, Shard};
+use crate::error::{StartError, StartProblem};
+use crate::hooks::{ChainSet, EventHub, HookMask};
+use crate::host::PluginHost;
+use crate::listener::{ChainRef, Listener};
+use crate::net::Bound;
+use crate::settings::Settings;
+
+/// How long a plugin may take to start.
+const START_MAX: Duration = Duration::from_secs(30);
+/// File descriptors that are not for connections.
+const OWN_FILES: u64 = 100;
+
+/// The parts of a running broker.
+pub(crate) struct Running {
+    pub(crate) core: Arc<Core>,
+    pub(crate) bound: Vec<Bound>,
+    plugins: Vec<Arc<dyn Plugin>>,
+    shards: Vec<ShardThread>,
+}
+
+struct ShardThread {
+    thread: Option<JoinHandle<()>>,
+    ended: oneshot::Receiver<()>,
+}
+
+/// Starts a broker.
+pub(crate) async fn start(builder: Arc<BrokerBuilder>) -> Result<Broker, StartError> {
+    let mut problems = Vec::new();
+    let listeners = states(&builder, &mut problems);
+    let mut bound = Vec::new();
+    for (listener, state) in builder.listeners.iter().zip(&listeners) {
+        let Ok(bind) = &listener.bind else { continue };
+        match Bound::open(bind) {
+            Ok(open) => bound.push(open),
+            Err(source) => problems.push(StartProblem::Bind {
+                listener: state.name.to_string(),
+                bind: bind.to_string(),
+                source,
+            }),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(StartError { problems });
+    }
+    let running = Running::launch(&builder, listeners, bound)?;
+    match running.prepare(&builder).await {
+        Ok(running) => {
+            running.accept().await?;
+            Ok(Broker { running })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Checks the listeners and returns them without chains.
+fn states(builder: &BrokerBuilder, problems: &mut Vec<StartProblem>) -> Vec<Arc<ListenerState>> {
+    if builder.listeners.is_empty() {
+        problems.push(StartProblem::NoListener);
+    }
+    if builder.shards == Some(0) {
+        problems.push(StartProblem::Setting {
+            what: "shards",
+            why: "at least one is needed".to_owned(),
+        });
+    }
+    let mut names = HashSet::new();
+    let listeners = builder.listeners.iter().enumerate();
+    listeners
+        .map(|(index, listener)| {
+            let name = listener
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("listener-{index}"));
+            if !names.insert(name.clone()) {
+                problems.push(StartProblem::TwiceNamed(name.clone()));
+            }
+            if let Err(why) = &listener.bind {
+                problems.push(StartProblem::Address {
+                    listener: name.clone(),
+                    why: why.clone(),
+                });
+            }
+            if !listener.mount.is_empty()
+                && let Err(error) = TopicName::new(listener.mount.as_str())
+            {
+                let (mount, why) = (listener.mount.clone(), error.to_string());
+                problems.push(StartProblem::Mount {
+                    listener: name.clone(),
+                    mount,
+                    why,
+                });
+            }
+            if let ChainRef::Named(chain) = &listener.chain
+                && !builder.chains.contains_key(chain)
+            {
+                problems.push(StartProblem::UnknownChain {
+                    listener: name.clone(),
+                    chain: chain.clone(),
+                });
+            }
+            let limits = Arc::new(listener.limits.clone().unwrap_or_else(|| builder.limits.clone()));
+            let connections_max = limits.connections_max.unwrap_or_else(files_for_connections);
+            Arc::new(ListenerState::new(
+                name.into(),
+                limits,
+                Arc::default(),
+                listener.anonymous,
+                listener.protocols.clone(),
+                listener.mount.as_str().into(),
+                listener.shared_sessions,
+                connections_max,
+            ))
+        })
+        .collect()
+}
+
+/// Returns how many connections the process may have by its file descriptors.
+fn files_for_connections() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = limit.unwrap_or(u64::MAX).saturating_sub(OWN_FILES).max(1);
+    usize::try_from(files).unwrap_or(usize::MAX)
+}
+
+fn chain_of<'b>(builder: &'b BrokerBuilder, listener: &'b Listener) -> Option<&'b Chain> {
+    match &listener.chain {
+        ChainRef::Inline(chain) => Some(chain),
+        ChainRef::Named(name) => builder.chains.get(name),
+    }
+}
+
+impl Running {
+    /// Starts the threads. They serve nobody yet.
+    fn launch(
+        builder: &BrokerBuilder,
+        listeners: Vec<Arc<ListenerState>>,
+        bound: Vec<Bound>,
+    ) -> Result<Self, StartError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shards = builder.shards.unwrap_or(cores);
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel::<Job>(JOBS)).unzip();
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).expect("the system has random numbers");
+        let settings = Settings {
+            share_strategy: builder.shared_strategy.with_seed(u64::from_ne_bytes(seed)),
+            queue_full: builder.queue_full,
+            sessions_max: builder.sessions_max,
+            retained_max: builder.retained_max,
+            retained_bytes_max: builder.retained_bytes_max,
+            sys_interval: builder.sys_interval,
+        };
+        let blocking = BlockingPool::start(cores.clamp(2, 8)).map_err(StartProblem::Worker)?;
+        let core = Arc::new(Core::new(
+            builder.clock.clone(),
+            settings,
+            listeners,
+            senders,
+            blocking,
+        ));
+        let mut running = Self {
+            core,
+            bound,
+            plugins: Vec::new(),
+            shards: Vec::new(),
+        };
+        for (index, jobs) in receivers.into_iter().enumerate() {
+            let shard = spawn_shard(running.core.clone(), index, jobs).map_err(StartProblem::Worker)?;
+            running.shards.push(shard);
+        }
+        Ok(running)
+    }
+
+    /// Starts the plugins and puts the chains together.
+    async fn prepare(mut self, builder: &Arc<BrokerBuilder>) -> Result<Self, StartError> {
+        let mut seen = HashSet::new();
+        let mut uses = Vec::new();
+        for listener in &builder.listeners {
+            for used in chain_of(builder, listener).into_iter().flat_map(Chain::uses) {
+                if seen.insert(address(&used.plugin)) {
+                    uses.push((used.name.clone(), used.plugin.clone()));
+                }
+            }
+        }
+        let core = self.core.clone();
+        let (done, started) = oneshot::channel();
+        let job: Job = Box::new(move |_: &Rc<Shard>| {
+            tokio::task::spawn_local(async move {
+                let mut outcomes = Vec::new();
+                for (name, plugin) in uses {
+                    let host = PluginHost::new(name.clone(), &core, &plugin);
+                    let started = tokio::time::timeout(START_MAX, plugin.start(host)).await;
+                    let result = match started {
+                        Ok(Ok(())) => Ok(plugin.capabilities()),
+                        Ok(Err(fault)) => Err(fault),
+                        Err(_) => Err(Fault::new(FaultKind::Timeout, "it didn't start within 30 s")),
+                    };
+                    outcomes.push((name, plugin, result));
+                }
+                // The starter may have been dropped.
+                let _ = done.send(outcomes);
+            });
+        });
+        if self.core.jobs[0].send(job).await.is_err() {
+            return Err(worker_gone());
+        }
+        let Ok(outcomes) = started.await else {
+            return Err(worker_gone());
+        };
+        let mut problems = Vec::new();
+        let mut capabilities: Vec<(usize, Capabilities)> = Vec::new();
+        for (name, plugin, outcome) in outcomes {
+            match outcome {
+                Ok(offered) => {
+                    capabilities.push((address(&plugin), offered));
+                    self.plugins.push(plugin);
+                }
+                Err(source) => problems.push(StartProblem::Plugin {
+                    plugin: name.to_string(),
+                    source,
+                }),
+            }
+        }
+        if problems.is_empty() {
+            let hub = EventHub::new();
+            let offered = |plugin: &Arc<dyn Plugin>| {
+                let found = capabilities.iter().find(|(at, _)| *at == address(plugin));
+                found.map(|(_, offered)| offered.clone()).unwrap_or_default()
+            };
+            for (listener, state) in builder.listeners.iter().zip(&self.core.listeners) {
+                let Some(chain) = chain_of(builder, listener) else {
+                    continue;
+                };
+                let generation = self.core.new_generation();
+                match ChainSet::compile(chain, &offered, generation, &hub) {
+                    Ok(set) => {
+                        let decides = HookMask::AUTHENTICATE.or(HookMask::EXCHANGE);
+                        if !state.anonymous && !set.mask().has(decides) {
+                            problems.push(StartProblem::NoAuthenticator(state.name.to_string()));
+                        }
+                        state.chain.store(Arc::new(set));
+                    }
+                    Err(source) => {
+                        problems.push(StartProblem::Chain {
+                            listener: state.name.to_string(),
+                            source,
+                        });
+                    }
+                }
+            }
+            self.core.chains_changed();
+            let runners = hub.take_runners();
+            let job: Job = Box::new(move |_: &Rc<Shard>| {
+                runners
+                    .into_iter()
+                    .for_each(|runner| _ = tokio::task::spawn_local(runner));
+            });
+            if self.core.jobs[0].send(job).await.is_err() {
+                return Err(worker_gone());
+            }
+        }
+        if problems.is_empty() {
+            return Ok(self);
+        }
+        self.stop(Duration::ZERO).await;
+        Err(StartError { problems })
+    }
+
+    /// Lets every shard accept from every listener.
+    async fn accept(&self) -> Result<(), StartError> {
+        for jobs in &self.core.jobs {
+            for (bound, state) in self.bound.iter().zip(&self.core.listeners) {
+                let (listening, state) = (bound.share().map_err(StartProblem::Worker)?, state.clone());
+                let (done, accepting) = oneshot::channel();
+                let job: Job = Box::new(move |shard: &Rc<Shard>| {
+                    let result = listening.acceptor().map(|acceptor| {
+                        tokio::task::spawn_local(connection::accept(shard.clone(), state, acceptor));
+                    });
+                    // The starter may have been dropped.
+                    let _ = done.send(result);
+                });
+                if jobs.send(job).await.is_err() {
+                    return Err(worker_gone());
+                }
+                match accepting.await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return Err(StartProblem::Worker(error).into()),
+                    Err(_) => return Err(worker_gone()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops in order.
+    pub(crate) async fn stop(mut self, deadline: Duration) -> Shutdown {
+        let (done, stopped) = oneshot::channel();
+        let (core, plugins) = (self.core.clone(), std::mem::take(&mut self.plugins));
+        let job: Job = Box::new(move |_: &Rc<Shard>| {
+            tokio::task::spawn_local(async move {
+                core.stop();
+                let cut = core.drained(deadline).await;
+                for plugin in plugins {
+                    let _ = tokio::time::timeout(deadline, plugin.stop(deadline)).await;
+                }
+                // Whoever waited may have gone.
+                let _ = done.send(cut);
+            });
+        });
+        let cut = match self.core.jobs[0].send(job).await {
+            Ok(()) => stopped.await.unwrap_or_default(),
+            Err(_) => 0,
+        };
+        self.core.end.send_replace(true);
+        for mut shard in std::mem::take(&mut self.shards) {
+            // An error is as good: the thread has ended, by a panic.
+            let _ = (&mut shard.ended).await;
+            shard.join();
+        }
+        Shutdown { cut }
+    }
+}
+
+impl Drop for Running {
+    /// Ends the threads. Connections are cut.
+    fn drop(&mut self) {
+        self.core.end.send_replace(true);
+        self.core.timers.clear();
+    }
+}
+
+impl ShardThread {
+    fn join(mut self) {
+        if let Some(thread) = self.thread.take() {
+            // Its panic was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn worker_gone() -> StartError {
+    StartProblem::Worker(std::io::Error::other("a worker has ended")).into()
+}
+
+fn spawn_shard(core: Arc<Core>, index: usize, jobs: mpsc::Receiver<Job>) -> std::io::Result<ShardThread> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let (done, ended) = oneshot::channel();
+    let end: watch::Receiver<bool> = core.end.subscribe();
+    let thread = std::thread::Builder::new()
+        .name(format!("jackfield-{index}"))
+        .spawn(move || {
+            let local = tokio::task::LocalSet::new();
+            local.block_on(&runtime, async move {
+                let shard = Shard::new(core, index);
+                shard.run(jobs, end).await;
+            });
+            drop(local);
+            drop(runtime);
+            let _ = done.send(());
+        })?;
+    Ok(ShardThread {
+        thread: Some(thread),
+        ended,
+    })
+}
