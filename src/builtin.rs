@@ -15,13 +15,26 @@ struct Builtin {
 
 type Load = fn(&str, &str) -> Result<Arc<dyn Plugin>, LoadError>;
 
+/// Takes a plugin's crate, which has `info` and `load` at its root.
+macro_rules! builtin {
+    ($name:literal, $plugin:ident) => {
+        Builtin {
+            name: $name,
+            info: $plugin::info,
+            load: $plugin::load,
+        }
+    };
+}
+
 const ALL: &[Builtin] = &[
+    #[cfg(feature = "acl-file")]
+    builtin!("acl-file", plugin_acl_file),
     #[cfg(feature = "auth-file")]
-    Builtin {
-        name: "auth-file",
-        info: plugin_auth_file::info,
-        load: plugin_auth_file::load,
-    },
+    builtin!("auth-file", plugin_auth_file),
+    #[cfg(feature = "event-log")]
+    builtin!("event-log", plugin_event_log),
+    #[cfg(feature = "topic-rewrite")]
+    builtin!("topic-rewrite", plugin_topic_rewrite),
 ];
 
 /// The loader of kind `builtin`.

@@ -1,7 +1,21 @@
-//! Jackfield.
+//! Jackfield, an MQTT broker that plugins can be put into: the crate for programs that have a broker inside.
+//!
+//! Start with [`Broker::builder`]. What decides about clients and messages is a [`Chain`] of plugins: [built-in
+//! ones](builtin), your own [`Plugin`]s, or closures.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "config")]
+pub mod assemble;
 #[cfg(feature = "config")]
 pub mod builtin;
 #[cfg(feature = "config")]
 pub mod config_file;
+
+pub use broker_core::*;
+pub use broker_types as types;
+pub use plugin_api::{self, Plugin};
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -18,9 +18,7 @@ use clap::{Parser, Subcommand};
 
 use exit::Outcome;
 
-/// An MQTT broker that plugins can be put into.
-///
-/// Without a command it runs the broker.
+/// An MQTT broker that plugins can be put into. Without a command it runs.
 #[derive(Debug, Parser)]
 #[command(
     name = "jackfield",

@@ -1,11 +1,19 @@
-//! `jackfield run`: the broker itself.
+//! `jackfield run`: the broker itself, from configuration to the last goodbye.
 
+use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
+use jackfield::assemble::assemble;
+use jackfield::{Broker, StartError, StartProblem};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{Exit, Failure, Outcome};
-use super::source::{Overrides, flag, listen, load, runtime};
+use super::source::{Overrides, flag, listen, load, loaders, runtime};
+
+/// How long clients have to take what waits for them when the broker ends.
+const GOODBYE: Duration = Duration::from_secs(10);
 
 /// `jackfield run`.
 #[derive(Debug, Args)]
@@ -35,19 +43,110 @@ impl Run {
             ("--log-format", "format", &self.log_format),
         ];
         for (name, key, value) in log {
-            sources
-                .flags
-                .extend(value.iter().map(|value| flag(name, value, &["log", key], value)));
+            let flags = value.iter().map(|value| flag(name, value, &["log", key], value));
+            sources.flags.extend(flags);
         }
-        let runtime = runtime()?;
-        let loaded = runtime.block_on(load(&sources)).map_err(|report| {
-            eprintln!("{report}");
-            Failure::silent(Exit::Configuration as u8)
-        })?;
-        if loaded.report.iter().next().is_some() {
-            eprintln!("{}\n", loaded.report);
+        runtime()?.block_on(async {
+            let loaded = load(&sources).await.map_err(|report| {
+                eprintln!("{report}");
+                Failure::silent(Exit::Configuration as u8)
+            })?;
+            super::logging::start(&loaded.settings.log);
+            for warning in loaded.report.iter() {
+                let place = warning.place.as_ref().map(ToString::to_string);
+                tracing::warn!(code = warning.code, place, "{}", warning.message);
+            }
+            raise_file_limit();
+            let builder = assemble(&loaded.settings, &loaders()).await.map_err(|errors| {
+                let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                Failure::new(Exit::Configuration, texts.join("\njackfield: "))
+            })?;
+            let broker = builder.start().await.map_err(|error| start_failure(&error))?;
+            greet(&broker, self.config.is_none() && self.listen.is_empty());
+            let signal = wait_for_signal().await?;
+            tracing::info!(signal, "stopping");
+            stop(broker).await
+        })
+    }
+}
+
+/// Says where the broker listens. Whoever started it without any configuration is told what that means and what to do
+/// next.
+fn greet(broker: &Broker, unconfigured: bool) {
+    for (name, bind) in broker.listeners() {
+        if unconfigured {
+            eprintln!(
+                "listening on {bind} (loopback only, anonymous, memory store). \
+                 Next: jackfield sub -v -t '#', or jackfield --help"
+            );
+        } else {
+            tracing::info!(listener = name, bind = %bind, "listening");
         }
-        super::logging::start(&loaded.settings.log);
-        Ok(())
+    }
+}
+
+/// Returns the name of the signal that came. SIGHUP would end the program; it is what other brokers reload for, so it is
+/// answered instead.
+async fn wait_for_signal() -> Result<&'static str, Failure> {
+    let listen = |kind| {
+        signal(kind)
+            .map_err(|error| Failure::new(Exit::Internal, format!("can't listen for signals: {error}")))
+    };
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok("SIGINT"),
+            _ = terminate.recv() => return Ok("SIGTERM"),
+            _ = hangup.recv() => tracing::warn!("reloading is not available in this version; nothing was changed"),
+        }
+    }
+}
+
+/// Stops in order; a second signal doesn't wait for anybody.
+async fn stop(broker: Broker) -> Outcome {
+    tokio::select! {
+        shutdown = broker.shutdown(GOODBYE) => {
+            tracing::info!(cut = shutdown.cut, "stopped");
+            Ok(())
+        }
+        signal = wait_for_signal() => {
+            tracing::warn!(signal = signal?, "stopped at once");
+            Ok(())
+        }
+    }
+}
+
+/// The exit code of the first problem; all of them in words.
+fn start_failure(error: &StartError) -> Failure {
+    let exit = match error.problems.first() {
+        Some(StartProblem::Bind { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Exit::Permission
+        }
+        Some(StartProblem::Bind { .. } | StartProblem::Plugin { .. }) => Exit::Unavailable,
+        Some(StartProblem::Worker(_)) => Exit::Internal,
+        Some(StartProblem::Store(_)) => Exit::Io,
+        _ => Exit::Configuration,
+    };
+    let in_use = |problem: &StartProblem| match problem {
+        StartProblem::Bind { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
+        _ => false,
+    };
+    let texts: Vec<_> = error.problems.iter().map(ToString::to_string).collect();
+    let failure = Failure::new(exit, texts.join("\njackfield: "));
+    if error.problems.iter().any(in_use) {
+        return failure.hint("another broker may run already; --listen 1884 takes another port");
+    }
+    failure
+}
+
+/// Each connection is a file. The system's soft limit is low for the sake of old programs; the hard one is ours to take.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }

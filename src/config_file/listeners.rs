@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use broker_core::QueueFull;
 use broker_types::{Limits, ProtocolVersion, QoS};
 
 use super::chains::Chains;
@@ -46,6 +47,7 @@ pub(super) async fn read(
             protocols: protocols(listener.protocols.as_deref()),
             mount: listener.mount.as_ref().map(|mount| mount.0.clone()),
             anonymous: listener.anonymous == Some(true),
+            shared_sessions: listener.shared_sessions == Some(true),
             limits: listener.limits.over(limits),
         });
     }
@@ -112,6 +114,7 @@ fn check_limits(limits: &shape::Limits, path: &Path, checks: &mut Checks<'_>) {
         ("sessions_max", limits.sessions_max.is_some()),
         ("retained_max", limits.retained_max.is_some()),
         ("retained_bytes_max", limits.retained_bytes_max.is_some()),
+        ("queue_full", limits.queue_full.is_some()),
     ];
     for (key, _) in broker_wide.into_iter().filter(|(_, there)| *there) {
         let message = format!("`{key}` counts for the whole broker");
@@ -202,12 +205,17 @@ impl shape::Limits {
         set(&mut limits.rate_bytes, rate.bytes.map(|bytes| Some(small(bytes))));
     }
 
-    /// The bounds of the whole broker. `None` can't be: `defaults.toml` has all three.
+    /// The bounds of the whole broker. `None` can't be: `defaults.toml` has them all.
     pub(super) fn broker(&self) -> Option<BrokerLimits> {
         Some(BrokerLimits {
             sessions_max: self.sessions_max?,
             retained_max: self.retained_max?,
             retained_bytes_max: self.retained_bytes_max?.0,
+            queue_full: match self.queue_full? {
+                shape::QueueFull::DropOldest => QueueFull::DropOldest,
+                shape::QueueFull::DropNewest => QueueFull::DropNewest,
+                shape::QueueFull::Disconnect => QueueFull::Disconnect,
+            },
         })
     }
 }

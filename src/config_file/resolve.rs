@@ -1,5 +1,7 @@
 //! From what the file says to what it means: the checks that need more than one key, then [`Settings`].
 
+use broker_core::SharedStrategy;
+
 use super::chains::Chains;
 use super::check::Checks;
 use super::diagnostic::{Diagnostic, Report, Severity};
@@ -7,7 +9,7 @@ use super::listeners;
 use super::origins::Origins;
 use super::plugins::{self, Loaders};
 use super::settings::{LogSettings, Settings};
-use super::shape::File;
+use super::shape::{File, ShareStrategy};
 
 /// Checks the whole. `None`: there is an error in the report.
 pub(super) async fn resolve(file: &File, origins: &Origins, loaders: &Loaders) -> (Option<Settings>, Report) {
@@ -42,9 +44,21 @@ pub(super) async fn resolve(file: &File, origins: &Origins, loaders: &Loaders) -
             targets: file.log.targets.clone().into_iter().collect(),
         },
         broker_limits,
+        shared_strategy: shared_strategy(file.shared_subscriptions.strategy),
         sys_interval: file.sys.enabled.then_some(file.sys.interval.0),
         instances,
         listeners,
     });
     (settings, checks.report)
+}
+
+fn shared_strategy(written: ShareStrategy) -> SharedStrategy {
+    match written {
+        ShareStrategy::RoundRobin => SharedStrategy::RoundRobin,
+        ShareStrategy::Random => SharedStrategy::Random,
+        ShareStrategy::Sticky => SharedStrategy::Sticky,
+        ShareStrategy::HashClient => SharedStrategy::HashClient,
+        ShareStrategy::HashTopic => SharedStrategy::HashTopic,
+        ShareStrategy::LeastInflight => SharedStrategy::LeastInflight,
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use broker_core::{QueueFull, SharedStrategy};
 use broker_types::{Limits, ProtocolVersion, TopicFilter};
 use plugin_api::PluginSource;
 
@@ -18,6 +19,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Bounds of the broker as a whole.
     pub broker_limits: BrokerLimits,
+    /// Which member of a Shared Subscription gets a message.
+    pub shared_strategy: SharedStrategy,
     /// How often the figures under `$SYS/` are published; `None`: never.
     pub sys_interval: Option<Duration>,
     /// The plugins that listeners use, each to be started once.
@@ -46,6 +49,8 @@ pub struct BrokerLimits {
     pub retained_max: usize,
     /// Bytes of all Retained Messages.
     pub retained_bytes_max: u64,
+    /// What a Session does when more waits for it than may.
+    pub queue_full: QueueFull,
 }
 
 /// A plugin with its options. Two uses with different options are two instances.
@@ -76,6 +81,8 @@ pub struct ListenerSettings {
     pub mount: Option<String>,
     /// Whether clients without credentials come in.
     pub anonymous: bool,
+    /// Whether any identity may take over a Session by its Client Identifier.
+    pub shared_sessions: bool,
     /// What its clients may do.
     pub limits: Limits,
 }

@@ -37,6 +37,8 @@ pub(super) struct File {
     /// Where Sessions and messages are kept.
     #[serde(rename = "store")]
     pub(super) _store: Store,
+    /// Shared Subscriptions.
+    pub(super) shared_subscriptions: SharedSubscriptions,
     /// The broker's figures as Retained Messages under `$SYS/`.
     pub(super) sys: Sys,
     /// Instances of plugins, by name: small letters, digits and `_`.
@@ -121,9 +123,9 @@ pub(super) struct Limits {
     /// QoS 1 and 2 messages under way towards a client; the client's own Receive Maximum wins when lower.
     #[schemars(range(min = 1))]
     pub(super) inflight_max: Option<u16>,
-    /// Messages that wait for a Session; beyond it the oldest is dropped.
+    /// Messages that wait for a Session; beyond it `queue_full` holds.
     pub(super) queued_messages_max: Option<usize>,
-    /// Bytes that wait for a Session.
+    /// Bytes that wait for a Session; beyond it `queue_full` holds.
     pub(super) queued_bytes_max: Option<ByteSize>,
     /// Bytes that wait to be written to one connection, acknowledgements included.
     #[schemars(extend("x-min" = "4KiB"))]
@@ -176,6 +178,9 @@ pub(super) struct Limits {
     pub(super) retained_max: Option<usize>,
     /// Bytes of all Retained Messages. Not for a listener.
     pub(super) retained_bytes_max: Option<ByteSize>,
+    /// What a Session does when more waits for it than may: drop what waits longest, drop what is new, or disconnect the
+    /// client. Not for a listener.
+    pub(super) queue_full: Option<QueueFull>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -201,6 +206,39 @@ pub(super) struct Store {
 #[serde(rename_all = "lowercase")]
 pub(super) enum StoreEngine {
     Memory,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum QueueFull {
+    DropOldest,
+    DropNewest,
+    Disconnect,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SharedSubscriptions {
+    /// Which member of a group gets a message.
+    pub(super) strategy: ShareStrategy,
+}
+
+/// How a group of subscribers shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ShareStrategy {
+    /// One after the other.
+    RoundRobin,
+    /// Any.
+    Random,
+    /// The same one until it goes away.
+    Sticky,
+    /// The same one for each publisher.
+    HashClient,
+    /// The same one for each Topic Name.
+    HashTopic,
+    /// The one with the fewest messages under way.
+    LeastInflight,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -341,6 +379,9 @@ pub(super) struct Listener {
     /// Whether clients without credentials come in. Without an authenticator in the chain it lets everybody in.
     #[schemars(extend("x-default" = "false"))]
     pub(super) anonymous: Option<bool>,
+    /// Whether any identity may take over a Session by its Client Identifier; `false`: only the one that made it.
+    #[schemars(extend("x-default" = "false"))]
+    pub(super) shared_sessions: Option<bool>,
     /// What its clients may do at most; what isn't said here is as under `limits`.
     #[serde(default)]
     pub(super) limits: Limits,

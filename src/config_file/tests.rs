@@ -518,10 +518,35 @@ fn quotes_may_be_left_out_where_only_a_string_can_stand() {
 }
 
 #[test]
+fn the_samples_of_the_documentation_are_right() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["README.md", "docs/configuration.md"] {
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        let blocks = text
+            .split("```toml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next());
+        let samples: Vec<_> = blocks.filter(|block| block.contains("[listeners.")).collect();
+        assert!(!samples.is_empty(), "{file}");
+        for sample in samples {
+            let loaded = Case::new(sample)
+                .load()
+                .unwrap_or_else(|report| panic!("{file}: {report}"));
+            assert_eq!(loaded.report, Report::default(), "{file}");
+        }
+    }
+}
+
+#[test]
 fn the_defaults_are_those_of_the_code() {
     let report = &mut Report::default();
     let wrong = schema::check_layer(&layer::Layer::defaults(), report);
     assert!(wrong.is_empty(), "{report}");
     let settings = Case::without_file().settings();
     assert_eq!(settings.listeners[0].limits, broker_types::Limits::default());
+    assert_eq!(settings.shared_strategy, broker_core::SharedStrategy::default());
+    assert_eq!(
+        settings.broker_limits.queue_full,
+        broker_core::QueueFull::default()
+    );
 }

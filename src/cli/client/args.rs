@@ -66,7 +66,7 @@ pub(crate) struct Connection {
     #[arg(long, conflicts_with = "debug")]
     pub(crate) quiet: bool,
     /// Print help
-    #[arg(long, action = ArgAction::Help)]
+    #[arg(long, action = ArgAction::HelpShort)]
     help: Option<bool>,
 }
 
@@ -78,7 +78,8 @@ pub(crate) struct WillArgs {
     pub(crate) topic: Option<String>,
     /// The Will Message's payload
     #[arg(
-        id = "will-payload", long,
+        id = "will-payload",
+        long,
         value_name = "PAYLOAD",
         default_value = "",
         requires = "will-topic"
