@@ -189,8 +189,10 @@ mod tests {
             assert_eq!(breaker.fault(false), Change::Same);
             advance(WINDOW / 4 + Duration::from_millis(1)).await;
         }
-        opened(&Breaker::default());
         assert!(matches!(breaker.admit(), Admission::Go));
+        advance(WINDOW).await;
+        opened(&breaker);
+        assert!(refused(&breaker));
     }
 
     #[tokio::test(start_paused = true)]

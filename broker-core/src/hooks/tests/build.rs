@@ -8,7 +8,7 @@ use plugin_api::{
 use super::*;
 use crate::chain::{Hook, HookSet};
 
-struct Owner;
+struct Owner(&'static str);
 
 #[async_trait]
 impl Exchange for Owner {
@@ -24,15 +24,19 @@ impl Control for Owner {
         _cx: &Cx<'_>,
         request: &ControlRequest<'_>,
     ) -> Result<Result<Vec<u8>, broker_types::ReasonCode>, Fault> {
-        Ok(Ok(request.payload.to_vec()))
+        Ok(Ok([request.payload, self.0.as_bytes()].concat()))
     }
 }
 
 fn owner(methods: &[&str], prefixes: &[&str]) -> Capabilities {
+    owner_named("", methods, prefixes)
+}
+
+fn owner_named(name: &'static str, methods: &[&str], prefixes: &[&str]) -> Capabilities {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     Capabilities {
-        exchange: Some((owned(methods), Arc::new(Owner))),
-        control: Some((owned(prefixes), Arc::new(Owner))),
+        exchange: Some((owned(methods), Arc::new(Owner(name)))),
+        control: Some((owned(prefixes), Arc::new(Owner(name)))),
         ..Capabilities::default()
     }
 }
@@ -216,16 +220,27 @@ fn a_name_has_one_owner() {
 
 #[tokio::test]
 async fn a_control_request_goes_to_the_longest_prefix() {
-    let set = compile(&Chain::new().plugin(used("1", owner(&[], &["a", "a/b"]))));
+    let chain = Chain::new()
+        .plugin(used("1", owner_named("short", &[], &["a", "x"])))
+        .plugin(used("2", owner_named("long", &[], &["a/b"])));
+    let set = compile(&chain);
     let ask = async |to: &str| {
         let request = ControlRequest {
             topic: in_topic(to),
-            payload: b"q",
+            payload: b"by ",
         };
         set.control(&client(), &request).await
     };
-    for to in ["$CONTROL/a/x", "$CONTROL/a", "$CONTROL/a/b/c"] {
-        assert_eq!(ask(to).await, ControlOutcome::Reply(b"q".to_vec()), "{to}");
+    for (to, by) in [
+        ("$CONTROL/a/x", "short"),
+        ("$CONTROL/a", "short"),
+        ("$CONTROL/a/b/c", "long"),
+    ] {
+        assert_eq!(
+            ask(to).await,
+            ControlOutcome::Reply(format!("by {by}").into_bytes()),
+            "{to}"
+        );
     }
     for to in ["$CONTROL/ab/x", "$CONTROL/b", "a/x", "$CONTROL"] {
         assert_eq!(
@@ -240,7 +255,7 @@ async fn a_control_request_goes_to_the_longest_prefix() {
         .map(|guard| (guard.hook(), guard.calls()));
     assert_eq!(
         calls.collect::<Vec<_>>(),
-        [(Hook::Control, 3)],
+        [(Hook::Control, 2), (Hook::Control, 1)],
         "two names are one guard"
     );
 }
@@ -259,18 +274,21 @@ fn a_connection_remembers_interest_for_one_generation() {
     };
     let (before, after) = (compile("t/#", 1), compile("u/#", 2));
     let mut cache = InterestCache::default();
-    let topics: Vec<_> = (0..20)
-        .map(|n| format!("{}/{}", ["t", "u"][n % 2], n / 2))
-        .collect();
-    let long = format!("t/{}", "x".repeat(300));
-    for set in [&before, &after, &before] {
-        for _ in 0..2 {
-            for text in topics.iter().chain([&long]) {
-                assert_eq!(
-                    cache.get(set, in_topic(text)),
-                    set.interest(in_topic(text)),
-                    "{text}"
-                );
+    // As many as it holds, and more.
+    for count in [8, 20] {
+        let topics: Vec<_> = (0..count)
+            .map(|n| format!("{}/{}", ["t", "u"][n % 2], n / 2))
+            .collect();
+        let long = format!("t/{}", "x".repeat(300));
+        for set in [&before, &after, &before] {
+            for _ in 0..2 {
+                for text in topics.iter().chain([&long]) {
+                    assert_eq!(
+                        cache.get(set, in_topic(text)),
+                        set.interest(in_topic(text)),
+                        "{text}"
+                    );
+                }
             }
         }
     }

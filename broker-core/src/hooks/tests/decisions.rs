@@ -109,6 +109,34 @@ async fn the_first_authenticator_decides_or_all_must_consent() {
     assert!(matches!(ask(&with_a_no(all)).await, AuthOutcome::Refuse(_)));
 }
 
+#[tokio::test]
+async fn only_a_verdict_makes_a_client_authenticated() {
+    let down = || {
+        let chain = Chain::new().authenticate_async(|_| Box::pin(async { Err(backend_down()) }));
+        let plugin = chain.plugins().next().unwrap().clone();
+        Use::new("down", plugin).on_error(OnFault::Allow)
+    };
+    let yes = |chain: Chain| chain.authenticate(|_| AuthVerdict::allow());
+    for (chain, expected) in [
+        (Chain::new().plugin(down()), false),
+        (yes(Chain::new().plugin(down())), false),
+        (yes(Chain::new().plugin(down())).authenticate_all(), true),
+        (yes(Chain::new()).plugin(down()).authenticate_all(), true),
+        (
+            Chain::new().plugin(down()).plugin(down()).authenticate_all(),
+            false,
+        ),
+    ] {
+        let outcome = compile(&chain)
+            .authenticate(&client(), &auth_request(), false)
+            .await;
+        let AuthOutcome::Allow { authenticated, .. } = outcome else {
+            panic!("{chain:?} {outcome:?}")
+        };
+        assert_eq!(authenticated, expected, "{chain:?}");
+    }
+}
+
 /// What one authorizer says about each item, or its fault.
 #[derive(Clone, Debug)]
 struct Spec {
@@ -452,4 +480,11 @@ fn a_connection_remembers_a_bounded_number() {
     }
     let mut known = |text: &str| cache.get(stamp, NOW, Action::Publish, &acl_item(text)).is_some();
     assert!(known(&longer) && !known(&long) && !known("a"));
+    cache.put(stamp, NOW, Action::Publish, &acl_item("c"), &forever());
+    assert!(
+        cache
+            .get(stamp, NOW, Action::Publish, &acl_item(&longer))
+            .is_some(),
+        "there is room again"
+    );
 }

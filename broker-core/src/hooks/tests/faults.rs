@@ -586,45 +586,6 @@ async fn after_a_close_no_filter_is_asked_about() {
     assert_eq!(broken.calls.load(Ordering::Relaxed), 1);
 }
 
-#[tokio::test]
-async fn what_a_will_hook_emits_enters_behind_it() {
-    struct Emits;
-    #[async_trait]
-    impl Will for Emits {
-        async fn will(&self, _: &Cx<'_>, edit: &mut MessageEdit<'_>) -> Result<WillFlow, Fault> {
-            edit.emit(message("gone"));
-            edit.set_payload("edited");
-            Ok(WillFlow::Stop)
-        }
-    }
-    let will = Capabilities {
-        will: Some(Arc::new(Emits)),
-        ..Capabilities::default()
-    };
-    let chain = Chain::new()
-        .plugin(used("1", stamped("1", &[])))
-        .plugin(used("will", will.clone()).topics("a"))
-        .plugin(used("2", stamped("2", &[])))
-        .plugin(used("3", capabilities(Hook::Will, &Broken::new(Failure::Error))));
-    let willed = compile(&chain).will(&client(), message("a")).await;
-    assert_eq!(&willed.message.unwrap().payload[..], b"edited");
-    assert_eq!(willed.emitted.len(), 1);
-    assert_eq!(&willed.emitted[0].payload[..], b"p2");
-    let elsewhere = Chain::new().plugin(used("will", will.clone()).topics("b"));
-    assert_eq!(
-        compile(&elsewhere).will(&client(), message("a")).await.message,
-        Some(message("a"))
-    );
-    let forbidden = Chain::new().plugin(used("will", will).allow_publish("b"));
-    assert_eq!(
-        compile(&forbidden).will(&client(), message("a")).await,
-        Willed {
-            message: None,
-            emitted: vec![]
-        }
-    );
-}
-
 #[test]
 fn what_the_connection_awaits_can_move_between_threads() {
     fn send<T: Send>(_: T) {}

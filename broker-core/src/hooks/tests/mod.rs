@@ -6,6 +6,7 @@ mod decisions;
 mod events;
 mod faults;
 mod model;
+mod outgoing;
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
