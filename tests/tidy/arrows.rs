@@ -248,20 +248,20 @@ fn folder(package: &Package) -> String {
     )
 }
 
-/// Returns the packages that `name` is built of.
+/// Returns the packages that `name` is built of by default. Fetches what isn't there yet.
 fn tree(name: &str) -> String {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let out = Command::new(cargo)
         .args([
             "tree",
-            "--offline",
+            "--locked",
             "--edges",
             "normal",
             "--prefix",
             "none",
-            "--all-features",
+            "--package",
+            name,
         ])
-        .args(["--package", name])
         .current_dir(root())
         .output()
         .expect("cargo runs");
