@@ -15,26 +15,31 @@ struct Builtin {
 
 type Load = fn(&str, &str) -> Result<Arc<dyn Plugin>, LoadError>;
 
-/// Takes a plugin's crate, which has `info` and `load` at its root.
-macro_rules! builtin {
-    ($name:literal, $plugin:ident) => {
-        Builtin {
-            name: $name,
-            info: $plugin::info,
-            load: $plugin::load,
-        }
-    };
-}
-
 const ALL: &[Builtin] = &[
     #[cfg(feature = "acl-file")]
-    builtin!("acl-file", plugin_acl_file),
+    Builtin {
+        name: "acl-file",
+        info: plugin_acl_file::info,
+        load: plugin_acl_file::load,
+    },
     #[cfg(feature = "auth-file")]
-    builtin!("auth-file", plugin_auth_file),
+    Builtin {
+        name: "auth-file",
+        info: plugin_auth_file::info,
+        load: plugin_auth_file::load,
+    },
     #[cfg(feature = "event-log")]
-    builtin!("event-log", plugin_event_log),
+    Builtin {
+        name: "event-log",
+        info: plugin_event_log::info,
+        load: plugin_event_log::load,
+    },
     #[cfg(feature = "topic-rewrite")]
-    builtin!("topic-rewrite", plugin_topic_rewrite),
+    Builtin {
+        name: "topic-rewrite",
+        info: plugin_topic_rewrite::info,
+        load: plugin_topic_rewrite::load,
+    },
 ];
 
 /// The loader of kind `builtin`.

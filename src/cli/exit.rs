@@ -92,7 +92,12 @@ impl Failure {
 
     /// The same without a word.
     pub(crate) fn without_words(self) -> Self {
-        Self::silent(self.code)
+        Self::silent(self.code())
+    }
+
+    /// Returns the exit code.
+    pub(crate) const fn code(&self) -> u8 {
+        self.code
     }
 
     /// Writes it to standard error and gives its code.
@@ -103,7 +108,7 @@ impl Failure {
         if let Some(hint) = &self.hint {
             eprintln!("  {hint}");
         }
-        ExitCode::from(self.code)
+        ExitCode::from(self.code())
     }
 }
 
@@ -119,13 +124,13 @@ mod tests {
             (io::ErrorKind::PermissionDenied, 77),
             (io::ErrorKind::NotFound, 74),
         ] {
-            assert_eq!(Failure::io("x", &kind.into()).code, code, "{kind}");
+            assert_eq!(Failure::io("x", &kind.into()).code(), code, "{kind}");
         }
     }
 
     #[test]
     fn a_refusal_is_never_success() {
-        assert_eq!(Failure::refused(0, "").code, 1);
-        assert_eq!(Failure::refused(0x87, "").code, 0x87);
+        assert_eq!(Failure::refused(0, "").code(), 1);
+        assert_eq!(Failure::refused(0x87, "").code(), 0x87);
     }
 }

@@ -11,6 +11,8 @@ mod publish;
 mod run;
 mod source;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 
@@ -77,25 +79,5 @@ impl Command {
             Self::Config(command) => command.run(),
             Self::Passwd(command) => command.run(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn no_command_runs_the_broker() {
-        let cli = Cli::try_parse_from(["jackfield", "--listen", "1884", "--set", "a=b"]).unwrap();
-        assert!(cli.command.is_none());
-        let cli = Cli::try_parse_from(["jackfield", "run", "--listen", "1884"]).unwrap();
-        assert!(matches!(cli.command, Some(Command::Run(_))));
     }
 }

@@ -70,7 +70,8 @@ impl Publish {
         outcome.map_err(|failure| if quiet { failure.without_words() } else { failure })
     }
 
-    async fn publish(&self) -> Outcome {
+    /// Publishes everything and waits until the broker has it.
+    pub(crate) async fn publish(&self) -> Outcome {
         let message = self.message()?;
         let mut limits = ClientLimits::default();
         limits.inflight_max = self.max_inflight;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use jackfield::assemble::assemble;
+use jackfield::config_file::{ListenerSettings, Settings};
 use jackfield::{Broker, StartError, StartProblem};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -62,7 +63,8 @@ impl Run {
                 Failure::new(Exit::Configuration, texts.join("\njackfield: "))
             })?;
             let broker = builder.start().await.map_err(|error| start_failure(&error))?;
-            greet(&broker, self.config.is_none() && self.listen.is_empty());
+            let unconfigured = self.config.is_none() && self.listen.is_empty();
+            greet(&broker, unconfigured && is_for_trying(&loaded.settings));
             let signal = wait_for_signal().await?;
             tracing::info!(signal, "stopping");
             stop(broker).await
@@ -70,11 +72,18 @@ impl Run {
     }
 }
 
-/// Says where the broker listens. Whoever started it without any configuration is told what that means and what to do
-/// next.
-fn greet(broker: &Broker, unconfigured: bool) {
+/// Tells whether everybody on this machine may do everything, and nobody else anything.
+fn is_for_trying(settings: &Settings) -> bool {
+    let open = |listener: &ListenerSettings| {
+        listener.bind.is_local() && listener.anonymous && listener.chain.uses.is_empty()
+    };
+    settings.listeners.iter().all(open)
+}
+
+/// Says where the broker listens. Who only tries it is told what that means and what to do next.
+fn greet(broker: &Broker, only_tried: bool) {
     for (name, bind) in broker.listeners() {
-        if unconfigured {
+        if only_tried {
             eprintln!(
                 "listening on {bind} (loopback only, anonymous, memory store). \
                  Next: jackfield sub -v -t '#', or jackfield --help"

@@ -95,11 +95,12 @@ enum Next {
 impl Subscribe {
     pub(crate) fn run(self) -> Outcome {
         let quiet = self.connection.quiet;
-        let outcome = runtime()?.block_on(self.until_the_end());
+        let outcome = runtime()?.block_on(self.until_the_end(BufWriter::new(io::stdout())));
         outcome.map_err(|failure| if quiet { failure.without_words() } else { failure })
     }
 
-    async fn until_the_end(&self) -> Outcome {
+    /// Subscribes and prints to `out` until it is enough, the time is over or somebody interrupts.
+    pub(crate) async fn until_the_end(&self, out: impl Write) -> Outcome {
         let over = async {
             match self.wait {
                 Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
@@ -108,19 +109,19 @@ impl Subscribe {
         };
         tokio::select! {
             biased;
-            outcome = self.subscribe() => outcome,
+            outcome = self.subscribe(out) => outcome,
             () = over => Err(Failure::silent(TIMED_OUT)),
         }
     }
 
-    async fn subscribe(&self) -> Outcome {
+    async fn subscribe(&self, out: impl Write) -> Outcome {
         let filters = self.filters()?;
         let mut link = Link::open(&self.connection, ClientLimits::default()).await?;
         if !self.unsubscribe.is_empty() {
             link.unsubscribe(&self.unsubscribe)?;
         }
         link.subscribe(&filters, self.options(), self.subscription_id()?)?;
-        let mut printer = Printer::new(self);
+        let mut printer = Printer::new(self, out);
         loop {
             let event = match link.ready()? {
                 Some(event) => event,
@@ -238,19 +239,19 @@ fn filter(text: &str) -> Result<TopicFilter, String> {
 }
 
 /// Prints what is wanted and knows when that is enough.
-struct Printer<'a> {
+struct Printer<'a, W> {
     args: &'a Subscribe,
     style: Style,
-    out: BufWriter<io::Stdout>,
+    out: W,
     printed: u64,
 }
 
-impl<'a> Printer<'a> {
-    fn new(args: &'a Subscribe) -> Self {
+impl<'a, W: Write> Printer<'a, W> {
+    fn new(args: &'a Subscribe, out: W) -> Self {
         Self {
             args,
             style: args.style(),
-            out: BufWriter::new(io::stdout()),
+            out,
             printed: 0,
         }
     }

@@ -1,5 +1,5 @@
-//! What is wrong with a configuration, where, and what to do about it. Making the text is here too; finding the mistakes
-//! is not.
+//! What is wrong with a configuration, where, and what to do about it. Making the text is here too, in the manner of a
+//! compiler: forty lines, where a crate for it would bring thirty packages. Finding the mistakes is not.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub struct Diagnostic {
     pub help: Option<String>,
 }
 
-/// How bad it is.
+/// How bad it is. The list is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The broker doesn't start.
@@ -30,7 +30,7 @@ pub enum Severity {
     Warning,
 }
 
-/// Where a value came from.
+/// Where a value came from. The list is complete: one for each kind of layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Built in.

@@ -72,7 +72,7 @@ pub(super) struct Log {
     pub(super) targets: BTreeMap<String, LogLevel>,
 }
 
-/// How much is logged.
+/// How much is logged. The list is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
@@ -90,7 +90,7 @@ pub enum LogLevel {
     Trace,
 }
 
-/// How a log record looks.
+/// How a log record looks. The list grows; who matches it wants to hear of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -274,7 +274,7 @@ pub(super) struct Plugin {
     pub(super) on_timeout: Option<OnFault>,
 }
 
-/// What a fault of a plugin means for what it was asked about.
+/// What a fault of a plugin means for what it was asked about. The list is complete: these are the engine's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFault {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 use super::quantity::{ByteSize, TimeSpan};
 
 /// Where a listener listens.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bind {
     /// An address and a TCP port; port 0 takes a free one.
@@ -50,6 +51,7 @@ impl Bind {
 }
 
 /// A text that names no place to listen.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BindError {
     /// `unix:` without a path.
