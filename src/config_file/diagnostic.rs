@@ -65,6 +65,9 @@ pub struct Snippet {
     pub text: String,
 }
 
+/// Characters of a line that are shown at most.
+const LINE_MAX: usize = 120;
+
 impl Snippet {
     /// Cuts the line out of `text` in which `span` begins.
     #[must_use]
@@ -84,6 +87,19 @@ impl Snippet {
                 .map(|c| if c.is_control() { ' ' } else { c })
                 .collect(),
         }
+    }
+
+    /// The part of the line to show, the characters in it before the place, and the place's width in it.
+    fn window(&self) -> (String, usize, usize) {
+        let before = self.column - 1;
+        let start = if self.text.chars().count() > LINE_MAX {
+            before.saturating_sub(LINE_MAX / 2)
+        } else {
+            0
+        };
+        let text: String = self.text.chars().skip(start).take(LINE_MAX).collect();
+        let room = LINE_MAX - (before - start).min(LINE_MAX - 1);
+        (text, before - start, self.width.min(room))
     }
 }
 
@@ -135,14 +151,11 @@ impl fmt::Display for Diagnostic {
             };
             gutter = number.len().max(1) + 1;
             write!(f, "\n{:>gutter$}--> {place}", "", gutter = gutter - 1)?;
-            if let Some(Snippet {
-                column, width, text, ..
-            }) = snippet
-            {
+            if let Some(snippet) = snippet {
+                let (text, before, width) = snippet.window();
                 write!(f, "\n{:gutter$}|\n{number:>1$} | {text}", "", gutter - 1)?;
-                let (indent, marks) = (" ".repeat(column - 1), "^".repeat(*width));
-                let label = format!("{indent}{marks} {}", self.label);
-                write!(f, "\n{:gutter$}| {}", "", label.trim_end())?;
+                let marks = format!("{}{} {}", " ".repeat(before), "^".repeat(width), self.label);
+                write!(f, "\n{:gutter$}| {}", "", marks.trim_end())?;
             } else if !self.label.is_empty() {
                 write!(f, "\n{:gutter$}= {}", "", self.label)?;
             }
@@ -250,6 +263,22 @@ mod tests {
         assert_eq!(
             shown,
             "error[unknown_key]: unknown key `bnd`\n --> environment variable JACKFIELD__X\n  |\n  | lots\n  | ^^^^ not a known key\n  = help: did you mean `bind`?"
+        );
+    }
+
+    #[test]
+    fn of_a_long_line_only_a_part_is_shown() {
+        let text = format!("{}here{}", "a".repeat(500), "b".repeat(500));
+        let shown = diagnostic(Origin::Default, &text, 500..504).to_string();
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(lines[3].len(), 4 + LINE_MAX);
+        let at = lines[3].find("here").unwrap();
+        assert_eq!(lines[4].find("^^^^ not"), Some(at));
+        let to_the_end = diagnostic(Origin::Default, &text, 500..1004).to_string();
+        assert!(
+            to_the_end
+                .lines()
+                .all(|line| line.len() <= 4 + LINE_MAX + " not a known key".len())
         );
     }
 

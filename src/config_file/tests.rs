@@ -4,6 +4,8 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use plugin_api::{LoadError, Plugin, PluginInfo, PluginLoader, PluginSource};
 
 use super::*;
@@ -515,6 +517,43 @@ fn quotes_may_be_left_out_where_only_a_string_can_stand() {
     let listener = &case.settings().listeners[0];
     assert_eq!(listener.bind.to_string(), "127.0.0.1:1884");
     assert_eq!(listener.limits.connect_timeout, Duration::from_secs(5));
+}
+
+proptest! {
+    /// Whatever an editor leaves behind is answered with places that exist, and never with a panic.
+    #[test]
+    fn a_damaged_file_is_answered(edits in prop::collection::vec((any::<prop::sample::Index>(), 0..6usize), 1..8)) {
+        let mut text: Vec<char> = include_str!("../../docs/configuration.md")
+            .split("```toml")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next())
+            .unwrap()
+            .chars()
+            .collect();
+        for (at, what) in edits {
+            let at = at.index(text.len());
+            match what {
+                0 => drop(text.remove(at)),
+                1 => text.insert(at, 'ä'),
+                2 => text.insert(at, '"'),
+                3 => text.insert(at, '['),
+                4 => text.insert(at, '7'),
+                _ => text[at] = '.',
+            }
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(report) = Case::new(&text).load() {
+            prop_assert!(report.has_errors());
+            for found in report.iter() {
+                let at = found.place.as_ref().and_then(|place| place.snippet.as_ref());
+                if let Some(at) = at {
+                    let line = text.lines().nth(at.line - 1).unwrap_or_default();
+                    prop_assert!(at.column <= line.chars().count() + 1, "{}", found);
+                }
+            }
+            prop_assert!(!report.to_string().is_empty());
+        }
+    }
 }
 
 #[test]
