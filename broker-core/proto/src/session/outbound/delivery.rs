@@ -105,6 +105,10 @@ pub enum DropReason {
 pub struct Pumped {
     /// PUBLISH packets that were encoded, sent again ones included.
     pub sent: usize,
+    /// Bytes of their payloads.
+    pub payload_bytes: usize,
+    /// PUBREL packets that were sent again.
+    pub released: usize,
     /// Messages dropped because their time was over.
     pub expired: usize,
     /// Messages dropped because the Client doesn't take packets of their size.
@@ -151,9 +155,12 @@ pub enum Record {
 }
 
 impl Pumped {
-    pub(super) fn count(&mut self, delivered: Option<Delivered>) {
+    pub(super) fn count(&mut self, delivered: Option<Delivered>, payload_bytes: usize) {
         match delivered {
-            Some(Delivered::Sent { .. }) => self.sent += 1,
+            Some(Delivered::Sent { .. }) => {
+                self.sent += 1;
+                self.payload_bytes += payload_bytes;
+            }
             Some(Delivered::Dropped(DropReason::TooLarge)) => self.too_large += 1,
             _ => {}
         }

@@ -151,8 +151,9 @@ impl Outbound {
     /// buffer was written.
     pub fn pump(&mut self, now: Timestamp, out: &mut WriteBuf) -> Pumped {
         let mut pumped = self.send_again(now, out);
-        while let Some(seq) = self.ready(now, out, &mut pumped).map(|queued| queued.seq) {
-            pumped.count(self.send_next(now, seq, None, out));
+        while let Some(next) = self.ready(now, out, &mut pumped) {
+            let (seq, payload_bytes) = (next.seq, next.message.payload().len());
+            pumped.count(self.send_next(now, seq, None, out), payload_bytes);
         }
         pumped
     }

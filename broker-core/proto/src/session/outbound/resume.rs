@@ -113,8 +113,12 @@ impl Outbound {
         while let Some(&id) = self.resend.front() {
             match self.repeat(now, id, out) {
                 Repeat::Held => break,
-                Repeat::Publish => pumped.sent += 1,
-                Repeat::PubRel | Repeat::Over => {}
+                Repeat::Publish { payload_bytes } => {
+                    pumped.sent += 1;
+                    pumped.payload_bytes += payload_bytes;
+                }
+                Repeat::PubRel => pumped.released += 1,
+                Repeat::Over => {}
                 Repeat::Lost => _ = self.finish(id),
                 Repeat::TooLarge => {
                     pumped.too_large += 1;
@@ -159,7 +163,8 @@ impl Outbound {
         connection.write(&lent, &publish, out);
         connection.quota -= 1;
         slot.counted = true;
-        Repeat::Publish
+        let payload_bytes = message.payload().len();
+        Repeat::Publish { payload_bytes }
     }
 }
 
@@ -168,7 +173,7 @@ enum Repeat {
     /// There is no room for it now.
     Held,
     /// It was sent.
-    Publish,
+    Publish { payload_bytes: usize },
     /// PUBREL was sent.
     PubRel,
     /// The Client doesn't take packets of its size any more `[MQTT-3.1.2-25]`.

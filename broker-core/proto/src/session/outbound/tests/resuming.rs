@@ -79,6 +79,8 @@ fn v5_3_1_2_25_a_message_that_became_too_large_counts_as_delivered() {
         rig.connect(&small),
         Pumped {
             sent: 2,
+            payload_bytes: 2,
+            released: 0,
             expired: 0,
             too_large: 2
         }

@@ -44,6 +44,8 @@ fn v5_3_3_2_5_an_expired_message_is_dropped_and_blocks_nobody() {
         rig.pump(),
         Pumped {
             sent: 1,
+            payload_bytes: 1,
+            released: 0,
             expired: 1,
             too_large: 0
         }
@@ -74,6 +76,8 @@ fn an_expiry_interval_of_zero_reaches_only_who_is_there() {
         rig.connect(&peer(V5)),
         Pumped {
             sent: 1,
+            payload_bytes: 1,
+            released: 0,
             expired: 1,
             too_large: 0
         }
