@@ -14,6 +14,7 @@ use crate::engine::core::Core;
 use crate::engine::session::Kick;
 use crate::engine::shard::Shard;
 use crate::error::HandleError;
+use crate::hooks::PluginCounts;
 use crate::listener::Bind;
 use crate::metrics::Counts;
 use crate::start::Running;
@@ -142,6 +143,15 @@ impl Handle {
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         self.core.gauges()
+    }
+
+    /// Returns what the plugins of each listener's chain did since it was compiled: listener, plugins in the chain's order.
+    #[must_use]
+    pub fn plugin_counts(&self) -> Vec<(Arc<str>, Vec<PluginCounts>)> {
+        let listeners = self.core.listeners.iter();
+        listeners
+            .map(|listener| (listener.name.clone(), listener.chain.load().counts()))
+            .collect()
     }
 
     /// Returns counters and gauges that plugins keep: plugin, name, value.

@@ -28,7 +28,7 @@ pub use builder::BrokerBuilder;
 pub use chain::{Boxed, Chain, Filters, Hook, HookSet, OnFault, Use};
 pub use clock::Clock;
 pub use error::{HandleError, StartError, StartProblem};
-pub use hooks::ChainError;
+pub use hooks::{ChainError, PluginCounts};
 pub use listener::{Bind, Listener};
 pub use metrics::Counts;
 pub use settings::{QueueFull, SharedStrategy};

@@ -166,13 +166,13 @@ impl ChainSet {
         }
     }
 
-    /// Returns the uses with their faults and breakers, for the metrics.
-    pub(crate) fn uses(&self) -> &[Arc<UseState>] {
+    /// Returns the uses, in the order of the chain.
+    pub(super) fn uses(&self) -> &[Arc<UseState>] {
         &self.uses
     }
 
-    /// Returns every slot with its calls, for the metrics.
-    pub(crate) fn guards(&self) -> Vec<&Guard> {
+    /// Returns every slot but those of events, whose calls are made elsewhere.
+    pub(super) fn guards(&self) -> Vec<&Guard> {
         let mut guards = Vec::new();
         guards.extend(self.accept.iter().map(|slot| &slot.guard));
         guards.extend(self.connect.iter().map(|slot| &slot.guard));
@@ -227,8 +227,7 @@ impl ChainSet {
         self.add_folds(&link, &has);
         self.add_providers(&link, &has)?;
         if let Some((mask, hook)) = link.on(Hook::Events, has.events) {
-            self.events
-                .add(hub.queue(&used.plugin, hook, link.guard(Hook::Events)), mask);
+            self.events.add(hub.queue(used, hook), mask, link.state.position);
         }
         Ok(())
     }

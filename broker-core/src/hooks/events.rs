@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::chain::Slot;
 use super::guard::unchecked;
 use super::{Guard, UseState};
-use crate::chain::address;
+use crate::chain::{Hook, Use, address};
 
 /// Events that wait for one plugin.
 const QUEUE_MAX: usize = 8_192;
@@ -37,8 +37,8 @@ struct Queues {
 struct Queue {
     sender: mpsc::Sender<Event>,
     dropped: AtomicU64,
-    /// The use that came first; faults are counted there.
-    first: Arc<UseState>,
+    /// Counts failed calls. Not that of a use: the queue outlives it, and a plugin that can't take notes may still decide.
+    state: Arc<UseState>,
     /// Keeps the plugin's address from being used again while it stands in the hub.
     _plugin: Arc<dyn Plugin>,
 }
@@ -54,8 +54,9 @@ impl EventHub {
         std::mem::take(&mut self.lock().runners)
     }
 
-    /// Returns the queue of `plugin`. `guard` is that of the use that came first.
-    pub(super) fn queue(&self, plugin: &Arc<dyn Plugin>, hook: Arc<dyn Events>, guard: Guard) -> EventQueue {
+    /// Returns the queue of the plugin of `used`. The first use that asks sets its name and deadline.
+    pub(super) fn queue(&self, used: &Use, hook: Arc<dyn Events>) -> EventQueue {
+        let plugin = &used.plugin;
         let mut queues = self.lock();
         queues.known.retain(|(_, queue)| queue.strong_count() > 0);
         let mut known = queues.known.iter().filter(|(known, _)| *known == address(plugin));
@@ -63,10 +64,12 @@ impl EventHub {
             return EventQueue(queue);
         }
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        let state = Arc::new(UseState::new(used, 0));
+        let guard = Guard::new(Hook::Events, used, state.clone());
         let queue = Arc::new(Queue {
             sender,
             dropped: AtomicU64::new(0),
-            first: guard.state().clone(),
+            state,
             _plugin: plugin.clone(),
         });
         queues.known.push((address(plugin), Arc::downgrade(&queue)));
@@ -89,22 +92,35 @@ pub(super) struct EventQueue(Arc<Queue>);
 #[derive(Clone, Default)]
 pub(crate) struct EventSink {
     mask: EventMask,
-    queues: Vec<(EventMask, EventQueue)>,
+    targets: Vec<Target>,
+}
+
+#[derive(Clone)]
+struct Target {
+    mask: EventMask,
+    queue: EventQueue,
+    /// Where the plugin stands in its chain.
+    position: usize,
+}
+
+/// What became of a plugin's events, in whatever chain it stands.
+pub(super) struct Told {
+    /// Where the plugin stands in this chain.
+    pub(super) position: usize,
+    /// Events lost because it was too slow.
+    pub(super) dropped: u64,
+    /// Batches that it failed to take.
+    pub(super) failed: u64,
 }
 
 impl EventSink {
     /// Returns a sink for what concerns no listener: the plugins of all these, each once.
     pub(crate) fn union<'a>(sinks: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut union = Self::default();
-        for (mask, queue) in sinks.into_iter().flat_map(|sink| &sink.queues) {
-            union.add(queue.clone(), *mask);
+        for target in sinks.into_iter().flat_map(|sink| &sink.targets) {
+            union.add(target.queue.clone(), target.mask, target.position);
         }
         union
-    }
-
-    /// Returns the kinds that somebody wants. Other events need not be made.
-    pub(crate) const fn mask(&self) -> EventMask {
-        self.mask
     }
 
     /// Tells whether somebody wants events of this kind.
@@ -115,40 +131,47 @@ impl EventSink {
     /// Hands `event` to those who want it. Never waits.
     pub(crate) fn push(&self, event: Event) {
         let kind = event.kind;
-        let mut wanting = self.queues.iter().filter(|(mask, _)| mask.contains(kind));
-        let Some((_, first)) = wanting.next() else {
+        let mut wanting = self.targets.iter().filter(|target| target.mask.contains(kind));
+        let Some(first) = wanting.next() else {
             return;
         };
-        for (_, queue) in wanting {
-            queue.0.push(event.clone());
+        for target in wanting {
+            target.queue.push(event.clone());
         }
-        first.0.push(event);
+        first.queue.push(event);
     }
 
-    /// Returns how many events were lost because their plugin was too slow. Failed calls are counted by the use, too.
-    pub(crate) fn dropped(&self) -> impl Iterator<Item = (&UseState, u64)> {
-        let queues = self.queues.iter().map(|(_, EventQueue(queue))| queue);
-        queues.map(|queue| (&*queue.first, queue.dropped.load(Ordering::Relaxed)))
+    /// Returns what became of each plugin's events.
+    pub(super) fn told(&self) -> impl Iterator<Item = Told> {
+        self.targets.iter().map(|target| Told {
+            position: target.position,
+            dropped: target.queue.0.dropped.load(Ordering::Relaxed),
+            failed: target.queue.0.state.faults().map(|(_, count)| count).sum(),
+        })
     }
 
     pub(super) fn len(&self) -> usize {
-        self.queues.len()
+        self.targets.len()
     }
 
-    pub(super) fn add(&mut self, queue: EventQueue, mask: EventMask) {
+    pub(super) fn add(&mut self, queue: EventQueue, mask: EventMask, position: usize) {
         self.mask = self.mask.union(mask);
-        let mut known = self.queues.iter_mut();
-        match known.find(|(_, known)| Arc::ptr_eq(&known.0, &queue.0)) {
-            Some((before, _)) => *before = before.union(mask),
-            None => self.queues.push((mask, queue)),
+        let mut known = self.targets.iter_mut();
+        match known.find(|known| Arc::ptr_eq(&known.queue.0, &queue.0)) {
+            Some(known) => known.mask = known.mask.union(mask),
+            None => self.targets.push(Target {
+                mask,
+                queue,
+                position,
+            }),
         }
     }
 }
 
-impl Queue {
+impl EventQueue {
     fn push(&self, event: Event) {
-        if self.sender.try_send(event).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        if self.0.sender.try_send(event).is_err() {
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -54,18 +54,18 @@ impl UseState {
     }
 
     /// Returns the name of the plugin, as the configuration has it.
-    pub(crate) fn name(&self) -> &Arc<str> {
+    pub(super) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
     /// Returns how often each kind of fault happened.
-    pub(crate) fn faults(&self) -> impl Iterator<Item = (FaultKind, u64)> {
+    pub(super) fn faults(&self) -> impl Iterator<Item = (FaultKind, u64)> {
         let counts = self.faults.iter().map(|count| count.load(Ordering::Relaxed));
         FaultKind::ALL.iter().copied().zip(counts)
     }
 
     /// Tells whether the plugin isn't asked at present because it failed too often.
-    pub(crate) fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.breaker.is_open()
     }
 
@@ -140,17 +140,17 @@ impl Guard {
     }
 
     /// Returns the hook.
-    pub(crate) const fn hook(&self) -> Hook {
+    pub(super) const fn hook(&self) -> Hook {
         self.hook
     }
 
     /// Returns the use it belongs to.
-    pub(crate) const fn state(&self) -> &Arc<UseState> {
+    pub(super) const fn state(&self) -> &Arc<UseState> {
         &self.state
     }
 
     /// Returns how often the plugin was called.
-    pub(crate) fn calls(&self) -> u64 {
+    pub(super) fn calls(&self) -> u64 {
         self.calls.sum()
     }
 

@@ -13,10 +13,6 @@ impl SlotBits {
     /// Slots there can be.
     pub(crate) const MAX: usize = 64;
 
-    pub(super) const fn of(bits: u64) -> Self {
-        Self(bits)
-    }
-
     /// Tells whether nobody is interested.
     pub(crate) const fn is_empty(self) -> bool {
         self.0 == 0

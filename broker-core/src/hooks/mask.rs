@@ -7,8 +7,6 @@ use crate::chain::Hook;
 pub(crate) struct HookMask(u64);
 
 impl HookMask {
-    pub(crate) const NONE: Self = Self(0);
-    pub(crate) const ACCEPT: Self = Self::of(Hook::Accept);
     pub(crate) const CONNECT: Self = Self::of(Hook::Connect);
     pub(crate) const AUTHENTICATE: Self = Self::of(Hook::Authenticate);
     pub(crate) const EXCHANGE: Self = Self::of(Hook::Exchange);
@@ -19,8 +17,6 @@ impl HookMask {
     pub(crate) const RETAIN: Self = Self::of(Hook::Retain);
     pub(crate) const DELIVER: Self = Self::of(Hook::Deliver);
     pub(crate) const WILL: Self = Self::of(Hook::Will);
-    pub(crate) const EVENTS: Self = Self::of(Hook::Events);
-    pub(crate) const CONTROL: Self = Self::of(Hook::Control);
     pub(crate) const SHARE_PICK: Self = Self::of(Hook::SharePick);
     /// Some authorizer wants to be asked for each message that goes to a client.
     pub(crate) const RECEIVE: Self = Self(1 << 63);

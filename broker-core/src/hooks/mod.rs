@@ -15,6 +15,7 @@
 //! | `publish`, `deliver` | the two hot folds: what comes in, what goes out |
 //! | `emission`, `will` | what plugins emit because of a message; Will Messages |
 //! | `provide` | exchange, control, share-pick: one owner each |
+//! | `counts` | what the plugins did, for metrics |
 //! | `events` | telling plugins what happened, off the path of messages |
 //! | `interest`, `acl_cache` | what a connection remembers so that it needs not ask again |
 //!
@@ -27,6 +28,7 @@ mod authorize;
 mod breaker;
 mod caught;
 mod chain;
+mod counts;
 mod deliver;
 mod emission;
 mod events;
@@ -48,17 +50,15 @@ pub(crate) use authenticate::AuthOutcome;
 pub(crate) use authorize::{Decision, Outcome, PendingAuthorize};
 pub use chain::ChainError;
 pub(crate) use chain::ChainSet;
-pub(crate) use deliver::{DeliverOutcome, PendingDeliver};
+pub use counts::PluginCounts;
+pub(crate) use deliver::DeliverOutcome;
 pub(crate) use events::{EventHub, EventSink};
-pub(crate) use fold::{
-    AcceptOutcome, ConnectOutcome, FilterOutcome, Retained, SubscribeOutcome, UnsubscribeOutcome,
-};
+pub(crate) use fold::{AcceptOutcome, ConnectOutcome, FilterOutcome, Retained};
 pub(crate) use guard::{Guard, UseState};
 pub(crate) use interest::{Interest, InterestCache, SlotBits};
 pub(crate) use mask::HookMask;
 pub(crate) use provide::{ControlOutcome, ExchangeOutcome, ExchangeOwner};
-pub(crate) use publish::{PendingPublish, Published, Verdict};
-pub(crate) use will::Willed;
+pub(crate) use publish::{Published, Verdict};
 
 use crate::chain::OnFault;
 

@@ -20,6 +20,7 @@ use plugin_api::{
     UnsubscribeEdit,
 };
 
+use super::will::Willed;
 use super::*;
 use crate::chain::{Chain, Use};
 
