@@ -6,6 +6,7 @@ mod client;
 mod decoder;
 mod encoder;
 mod error;
+mod ledger;
 mod outgoing;
 mod packet;
 mod primitive;
@@ -20,6 +21,7 @@ pub use client::{Client, ClientError, ClientEvent, ClientLimits};
 pub use decoder::{Decoder, Side};
 pub use encoder::AnswerLimits;
 pub use error::{DecodeError, EncodeError};
+pub use ledger::Ledger;
 pub use outgoing::{Outgoing, OutgoingScratch};
 pub use packet::{
     Ack, AckKind, AckProperties, Auth, ConnAck, Connect, Disconnect, Packet, PacketType, PropertyBlock,

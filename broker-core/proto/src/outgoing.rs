@@ -11,6 +11,7 @@ use std::sync::Arc;
 use broker_types::{ProtocolVersion, QoS, SubscriptionId, Timestamp, TopicRef};
 use bytes::Bytes;
 
+use crate::ledger::Ledger;
 use crate::packet::Publish;
 use crate::stored::{Expired, MessageRef, Payload, Stored, remaining_expiry};
 use crate::write_buf::{SHARED_BODY_MIN, WriteBuf};
@@ -23,6 +24,8 @@ const LAYOUTS_MAX: usize = 8;
 pub struct OutgoingScratch {
     frames: Vec<u8>,
     layouts: Vec<Encoded>,
+    /// Where messages that somebody keeps are entered.
+    ledger: Option<Ledger>,
 }
 
 impl OutgoingScratch {
@@ -32,6 +35,16 @@ impl OutgoingScratch {
         Self {
             frames: Vec::new(),
             layouts: Vec::new(),
+            ledger: None,
+        }
+    }
+
+    /// Enters in `ledger` what is made of messages to be kept.
+    #[must_use]
+    pub fn with_ledger(ledger: Ledger) -> Self {
+        Self {
+            ledger: Some(ledger),
+            ..Self::new()
         }
     }
 }
@@ -144,7 +157,7 @@ impl<'m> Outgoing<'m> {
             let large = self.message.payload.as_bytes().len() >= SHARED_BODY_MIN;
             let body = large.then(|| self.body());
             let stored = Stored::with_body(&self.message, self.received_at, body);
-            self.shared = Some(Arc::new(stored));
+            self.shared = Some(Arc::new(stored.entered(self.scratch.ledger.as_ref())));
         }
         self.shared.as_ref().expect("it was just made")
     }
@@ -190,7 +203,7 @@ impl<'m> Outgoing<'m> {
         version: ProtocolVersion,
         out: &mut WriteBuf,
     ) {
-        let OutgoingScratch { frames, layouts } = &mut *self.scratch;
+        let OutgoingScratch { frames, layouts, .. } = &mut *self.scratch;
         let encoded = &mut layouts[index];
         let large = publish.payload.len() >= SHARED_BODY_MIN;
         if encoded.end == 0 {
@@ -215,7 +228,11 @@ impl<'m> Outgoing<'m> {
     fn body(&mut self) -> Bytes {
         match self.message.payload {
             Payload::Shared(bytes) => Bytes::clone(bytes),
-            payload => self.body.get_or_insert_with(|| payload.to_bytes()).clone(),
+            payload => {
+                let ledger = self.scratch.ledger.as_ref();
+                let copy = || payload.to_counted_bytes(ledger);
+                self.body.get_or_insert_with(copy).clone()
+            }
         }
     }
 }

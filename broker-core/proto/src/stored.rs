@@ -7,10 +7,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::mem::size_of;
 
 use broker_types::{Message, Properties, QoS, SubscriptionId, Timestamp, TopicRef};
 use bytes::Bytes;
 
+use crate::ledger::Ledger;
 use crate::packet::{PropertyBlock, Publish};
 use crate::write_buf::SHARED_BODY_MIN;
 
@@ -40,6 +42,14 @@ impl<'a> Payload<'a> {
         match self {
             Self::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
             Self::Shared(bytes) => Bytes::clone(bytes),
+        }
+    }
+
+    /// As [`Self::to_bytes`]; a copy is entered in `ledger`.
+    pub(crate) fn to_counted_bytes(self, ledger: Option<&Ledger>) -> Bytes {
+        match (self, ledger) {
+            (Self::Borrowed(bytes), Some(ledger)) => ledger.share(bytes.to_vec()),
+            _ => self.to_bytes(),
         }
     }
 }
@@ -128,6 +138,8 @@ pub struct Stored {
     qos: QoS,
     retain: bool,
     content: Content,
+    /// Where it is entered for as long as somebody keeps it.
+    ledger: Option<Ledger>,
 }
 
 enum Content {
@@ -144,6 +156,29 @@ impl Stored {
         let payload = message.payload.as_bytes();
         let body = (payload.len() >= SHARED_BODY_MIN).then(|| message.payload.to_bytes());
         Self::with_body(message, received_at, body)
+    }
+
+    /// As [`Self::new`], entered in `ledger` for as long as somebody keeps it. A large payload that was shared before is
+    /// its owner's to enter.
+    #[must_use]
+    pub fn counted(message: &MessageRef<'_>, received_at: Timestamp, ledger: &Ledger) -> Self {
+        let large = message.payload.as_bytes().len() >= SHARED_BODY_MIN;
+        let body = large.then(|| message.payload.to_counted_bytes(Some(ledger)));
+        Self::with_body(message, received_at, body).entered(Some(ledger))
+    }
+
+    /// Enters it in `ledger`, except for a body that lies on its own.
+    pub(crate) fn entered(mut self, ledger: Option<&Ledger>) -> Self {
+        if let Some(ledger) = ledger {
+            ledger.enter(self.own_bytes());
+            self.ledger = Some(ledger.clone());
+        }
+        self
+    }
+
+    /// Returns the bytes of memory that are its own.
+    fn own_bytes(&self) -> usize {
+        size_of::<Self>() + OVERHEAD + self.parts().0.len()
     }
 
     /// As [`Self::new`], but a body that somebody made already is used again.
@@ -166,6 +201,7 @@ impl Stored {
                 Some(body) => Content::Split(Box::new((block, body))),
                 None => Content::Block(block),
             },
+            ledger: None,
         }
     }
 
@@ -254,6 +290,14 @@ impl Stored {
     }
 }
 
+impl Drop for Stored {
+    fn drop(&mut self) {
+        if let Some(ledger) = &self.ledger {
+            ledger.leave(self.own_bytes());
+        }
+    }
+}
+
 impl fmt::Debug for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stored")
@@ -264,6 +308,9 @@ impl fmt::Debug for Stored {
             .finish_non_exhaustive()
     }
 }
+
+/// Two reference counts, and what an allocator takes for two allocations.
+const OVERHEAD: usize = 32;
 
 /// A Message Expiry Interval that has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -328,6 +375,22 @@ mod tests {
                 (stored.qos(), stored.received_at().as_millis()),
                 (QoS::AtLeastOnce, 5)
             );
+        }
+    }
+
+    #[test]
+    fn a_message_is_entered_until_nobody_keeps_it() {
+        let (small, large) = (vec![1; 100], vec![2; SHARED_BODY_MIN]);
+        for payload in [&small, &large] {
+            let ledger = Ledger::new();
+            let stored = Stored::counted(&message(Payload::Borrowed(payload)), Timestamp::ZERO, &ledger);
+            let entered = ledger.bytes();
+            assert!(
+                (payload.len()..payload.len() + 300).contains(&entered),
+                "{entered}"
+            );
+            drop(stored);
+            assert_eq!(ledger.bytes(), 0);
         }
     }
 

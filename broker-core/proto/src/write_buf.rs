@@ -57,6 +57,13 @@ impl WriteBuf {
         self.frames.len() - self.written + self.bodies.as_ref().map_or(0, |bodies| bodies.bytes)
     }
 
+    /// Returns how many bytes its own buffer holds, shared payloads not included.
+    #[inline]
+    #[must_use]
+    pub const fn own_len(&self) -> usize {
+        self.frames.len()
+    }
+
     /// Tells whether nothing waits.
     #[inline]
     #[must_use]
