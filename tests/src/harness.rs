@@ -1,16 +1,22 @@
-//! Starts a broker for one test, with its own clock, on ports of its own. The only file that touches the embedding API.
+//! Starts a broker for one test, with its own clock, on a port of its own. The only file that touches the embedding API.
 //!
 //! With `JACKFIELD_TEST_BROKER=/usr/sbin/mosquitto` the tests run against that program instead: a check of the tests
 //! themselves, not of the program. See [`foreign`].
 
+mod exchange;
 mod foreign;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use broker_core::{Broker, Chain, Clock, Handle, Listener};
 use broker_types::Limits;
+use plugin_api::{
+    AclVerdict, Action, AuthRequest, AuthVerdict, ConnectEdit, ConnectFlow, ExchangeRequest, ExchangeVerdict,
+};
 
 use crate::wire::{Client, Connect, Version};
+use exchange::Method;
 use foreign::Foreign;
 
 /// What a test may change before the broker starts.
@@ -18,6 +24,40 @@ use foreign::Foreign;
 pub struct Setup {
     /// Limits of the listener.
     pub limits: Limits,
+    chain: Chain,
+}
+
+impl Setup {
+    /// Adds to the listener's chain.
+    pub fn chain(&mut self, add: impl FnOnce(Chain) -> Chain) {
+        self.chain = add(std::mem::take(&mut self.chain));
+    }
+
+    /// Decides who may connect.
+    pub fn authenticate(&mut self, decide: impl Fn(&AuthRequest<'_>) -> AuthVerdict + Send + Sync + 'static) {
+        self.chain(|chain| chain.authenticate(decide));
+    }
+
+    /// Decides who may do what: Client Identifier, action, topic.
+    pub fn authorize(&mut self, decide: impl Fn(&str, Action, &str) -> AclVerdict + Send + Sync + 'static) {
+        self.chain(|chain| {
+            chain.authorize(move |client, action, item| decide(client.id.as_str(), action, item.topic))
+        });
+    }
+
+    /// Sees and changes each CONNECT.
+    pub fn on_connect(&mut self, edit: impl Fn(&mut ConnectEdit) -> ConnectFlow + Send + Sync + 'static) {
+        self.chain(|chain| chain.on_connect(move |_, connect| edit(connect)));
+    }
+
+    /// Runs the challenges of an Authentication Method.
+    pub fn exchange(
+        &mut self,
+        method: &'static str,
+        step: impl Fn(&ExchangeRequest<'_>) -> ExchangeVerdict + Send + Sync + 'static,
+    ) {
+        self.chain(|chain| chain.plugin(Method::new(method, step)));
+    }
 }
 
 /// A broker of one test. Dropping it ends it.
@@ -29,6 +69,7 @@ pub struct TestBroker {
 
 #[derive(Debug)]
 enum Running {
+    Ours(Broker, Clock),
     Foreign(#[expect(dead_code, reason = "held for its drop")] Foreign),
 }
 
@@ -50,12 +91,39 @@ impl TestBroker {
     pub fn start_with(change: impl FnOnce(&mut Setup)) -> Self {
         let mut setup = Setup::default();
         change(&mut setup);
-        let program =
-            std::env::var_os("JACKFIELD_TEST_BROKER").expect("JACKFIELD_TEST_BROKER names a broker");
-        let foreign = Foreign::start(&program, &setup.limits);
+        match std::env::var_os("JACKFIELD_TEST_BROKER") {
+            Some(program) => {
+                let foreign = Foreign::start(&program, &setup.limits);
+                Self {
+                    addr: foreign.addr(),
+                    running: Running::Foreign(foreign),
+                }
+            }
+            None => Self::ours(setup),
+        }
+    }
+
+    fn ours(setup: Setup) -> Self {
+        let clock = Clock::manual();
+        let listener = Listener::tcp("127.0.0.1:0")
+            .name("test")
+            .anonymous(true)
+            .limits(setup.limits)
+            .with_chain(setup.chain);
+        // two shards, so that connections meet across them on every machine
+        let start = Broker::builder()
+            .listener(listener)
+            .clock(clock.clone())
+            .shards(2)
+            .start();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let broker = runtime.block_on(start).expect("the broker starts");
         Self {
-            addr: foreign.addr(),
-            running: Running::Foreign(foreign),
+            addr: broker.addr("test").expect("the listener has an address"),
+            running: Running::Ours(broker, clock),
         }
     }
 
@@ -65,11 +133,29 @@ impl TestBroker {
         self.addr
     }
 
+    /// Returns the handle of our own broker.
+    ///
+    /// # Panics
+    /// If it is another program.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        match &self.running {
+            Running::Ours(broker, _) => broker.handle(),
+            Running::Foreign(_) => panic!("this test looks inside, and the broker is another program"),
+        }
+    }
+
     /// Lets the broker's clock advance. What falls due happens soon after, not before this returns.
     pub fn advance(&self, by: Duration) {
         match &self.running {
+            Running::Ours(_, clock) => clock.advance(by),
             Running::Foreign(_) => foreign::wait(by),
         }
+    }
+
+    /// Starts a CONNECT of this version.
+    pub fn client(&self, version: Version, client_id: impl AsRef<[u8]>) -> Connect {
+        Connect::new(self.addr, version, client_id)
     }
 
     /// Starts a CONNECT of MQTT 5.0.

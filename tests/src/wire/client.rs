@@ -6,6 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::parse::parse;
+use super::wishes::Wishes;
 use super::{
     Acked, Connack, Kind, Packet, Property, Publish, Received, Suback, Subscribe, Version, Wire, disconnect,
     pingreq, puback, pubcomp, publish, pubrec, pubrel, subscribe, unsubscribe,
@@ -23,6 +24,7 @@ pub struct Client {
     /// Packets that came while a helper waited for another one.
     early: VecDeque<Packet>,
     next_id: u16,
+    wishes: Wishes,
     /// The CONNACK, once it came.
     pub connack: Connack,
 }
@@ -46,8 +48,14 @@ impl Client {
             buffer: Vec::new(),
             early: VecDeque::new(),
             next_id: 0,
+            wishes: Wishes::default(),
             connack: Connack::default(),
         }
+    }
+
+    /// Holds the server to what the properties of a CONNECT ask for.
+    pub(super) fn wish(&mut self, props: &[Property]) {
+        self.wishes = Wishes::new(props);
     }
 
     /// Sends a packet or raw bytes. An error is not reported: what the server did shows when reading.
@@ -77,6 +85,15 @@ impl Client {
     /// Closes the Network Connection without DISCONNECT.
     pub fn abort(self) {
         drop(self);
+    }
+
+    /// Loses the Network Connection, without DISCONNECT, and waits until the server has noticed.
+    ///
+    /// # Panics
+    /// If the server does not end the connection.
+    #[track_caller]
+    pub fn lose(&mut self) {
+        self.half_close().drain();
     }
 
     /// Ends our half of the stream: the server reads the end of it, we can still read.
@@ -114,6 +131,7 @@ impl Client {
             match parse(&self.buffer, self.version) {
                 Ok(Some((packet, length))) => {
                     self.buffer.drain(..length);
+                    self.wishes.check(&packet, length);
                     return Some(packet);
                 }
                 Ok(None) => {}
@@ -188,7 +206,27 @@ impl Client {
         self
     }
 
+    /// Takes the messages that came while a helper waited, acknowledged at QoS 1, and returns their payloads as text.
+    ///
+    /// # Panics
+    /// If there is another packet among them.
+    #[track_caller]
+    pub fn pending(&mut self) -> Vec<String> {
+        let mut payloads = Vec::new();
+        while let Some(packet) = self.early.pop_front() {
+            let Packet::Publish(received) = packet else {
+                panic!("expected a PUBLISH, got {packet:?}")
+            };
+            if received.qos == 1 {
+                self.send(puback(received.id));
+            }
+            payloads.push(lossy(&received.payload));
+        }
+        payloads
+    }
+
     /// Returns what `choose` makes of the first packet it takes; the others stay for later.
+    #[track_caller]
     fn wait_for<T>(&mut self, choose: impl Fn(&Packet) -> Option<T>) -> T {
         loop {
             let packet = self.read_packet().expect("the connection stays open");
@@ -243,6 +281,17 @@ impl Client {
         while self.next_packet().is_some() {}
     }
 
+    /// Returns what the server sends until it closes, as bytes: for answers whose version is not known.
+    ///
+    /// # Panics
+    /// If it stays open.
+    #[track_caller]
+    pub fn drain_raw(&mut self) -> Vec<u8> {
+        let until = Instant::now() + DEADLINE;
+        while self.read_some(until) {}
+        std::mem::take(&mut self.buffer)
+    }
+
     /// Expects a PUBLISH and returns it unacknowledged.
     ///
     /// # Panics
@@ -262,8 +311,12 @@ impl Client {
     #[track_caller]
     pub fn expect_publish(&mut self, topic: &str, payload: impl AsRef<[u8]>) -> Received {
         let received = self.expect_any_publish();
-        let got = (received.topic.as_str(), lossy(&received.payload));
-        assert_eq!(got, (topic, lossy(payload.as_ref())), "of {}", summary(&received));
+        let same = received.topic == topic && received.payload == payload.as_ref();
+        assert!(
+            same,
+            "expected {topic:?} {:?}, got {received:?}",
+            lossy(payload.as_ref())
+        );
         received
     }
 
@@ -306,6 +359,20 @@ impl Client {
         match self.recv() {
             Packet::Ack(acked) if (acked.kind, acked.id, acked.code) == (kind, id, code) => acked,
             other => panic!("expected {kind:?} {id} {code:#04x}, got {other:?}"),
+        }
+    }
+
+    /// Expects an acknowledgement with this identifier next, be there subscribers or not.
+    ///
+    /// # Panics
+    /// If another packet comes.
+    #[track_caller]
+    pub fn expect_some_ack(&mut self, kind: Kind, id: u16) -> Acked {
+        match self.recv() {
+            Packet::Ack(acked) if acked.kind == kind && acked.id == id && matches!(acked.code, 0 | 0x10) => {
+                acked
+            }
+            other => panic!("expected {kind:?} {id}, got {other:?}"),
         }
     }
 
@@ -398,6 +465,22 @@ impl Client {
         self
     }
 
+    /// Unsubscribes from a filter that is not held and expects to be told so.
+    ///
+    /// # Panics
+    /// If that fails.
+    #[track_caller]
+    pub fn unsubscribe_missing(&mut self, filter: impl AsRef<[u8]>) -> &mut Self {
+        let id = self.id();
+        self.send(unsubscribe(id).filter(filter));
+        let unsuback = self.wait_suback(true);
+        assert!(
+            unsuback.id == id && unsuback.codes.iter().all(|code| *code == 0x11),
+            "{unsuback:?}"
+        );
+        self
+    }
+
     #[track_caller]
     fn wait_suback(&mut self, un: bool) -> Suback {
         self.wait_for(|packet| match packet {
@@ -441,7 +524,7 @@ impl Client {
     /// # Panics
     /// If the server sends anything or stays.
     #[track_caller]
-    pub fn disconnect(mut self) {
+    pub fn disconnect(&mut self) {
         self.send(disconnect());
         self.expect_closed();
     }
@@ -462,24 +545,6 @@ fn head(bytes: &[u8]) -> &[u8] {
 fn lossy(bytes: &[u8]) -> String {
     match bytes.len() {
         0..=200 => String::from_utf8_lossy(bytes).into_owned(),
-        // a longer payload is compared by its length and its bytes, but not printed
-        length => format!(
-            "{length} bytes, {:x}",
-            bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-            })
-        ),
+        length => format!("{length} bytes"),
     }
-}
-
-fn summary(received: &Received) -> String {
-    let Received {
-        dup,
-        qos,
-        retain,
-        id,
-        props,
-        ..
-    } = received;
-    format!("PUBLISH dup={dup} qos={qos} retain={retain} id={id} {props:?}")
 }

@@ -162,6 +162,12 @@ impl Connect {
         self
     }
 
+    /// Returns where it goes.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     fn flags(&self) -> u8 {
         let will = self.will.as_ref().map_or(0, |will| {
             0x04 | will.qos << 3 | if will.retain { 0x20 } else { 0 }
@@ -200,7 +206,9 @@ impl Connect {
     #[must_use]
     #[track_caller]
     pub fn open(&self) -> Client {
-        Client::open(self.addr, self.version)
+        let mut client = Client::open(self.addr, self.version);
+        client.wish(&self.props);
+        client
     }
 
     /// Opens the Network Connection, sends the CONNECT and reads nothing.

@@ -10,6 +10,7 @@ mod connect;
 mod frame;
 mod parse;
 mod property;
+mod wishes;
 
 pub use build::{
     Ack, Auth, Disconnect, Pingreq, Publish, Subscribe, Unsubscribe, auth, disconnect, pingreq, puback,

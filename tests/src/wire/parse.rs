@@ -34,7 +34,7 @@ pub struct Connack {
 }
 
 /// A PUBLISH that was received.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Received {
     /// The DUP flag.
     pub dup: bool,
@@ -50,6 +50,25 @@ pub struct Received {
     pub props: Vec<Property>,
     /// The payload.
     pub payload: Vec<u8>,
+}
+
+impl std::fmt::Debug for Received {
+    /// The payload as text, or its length where it is long.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let payload = match self.payload.len() {
+            0..=200 => String::from_utf8_lossy(&self.payload).into_owned(),
+            length => format!("{length} bytes"),
+        };
+        f.debug_struct("PUBLISH")
+            .field("dup", &self.dup)
+            .field("qos", &self.qos)
+            .field("retain", &self.retain)
+            .field("topic", &self.topic.get(..200).unwrap_or(&self.topic))
+            .field("id", &self.id)
+            .field("props", &self.props)
+            .field("payload", &payload)
+            .finish()
+    }
 }
 
 /// Which acknowledgement it is.
