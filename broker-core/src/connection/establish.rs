@@ -134,8 +134,9 @@ impl Newcomer {
                 return Ok(std::mem::replace(&mut self.came, rest));
             }
             // Bytes are kept only as they come; what the packet promises to be reserves nothing.
-            let room = self.came.len().max(FIRST_READ);
-            self.came.reserve_exact(room);
+            if self.came.capacity() == self.came.len() {
+                self.came.reserve_exact(self.came.len().max(FIRST_READ));
+            }
             let read = poll_fn(|cx| self.socket.poll_read_to_end_of(cx, &mut self.came)).await;
             match read {
                 Ok(Read::More(_) | Read::Drained(_)) => {}
@@ -255,6 +256,7 @@ impl Newcomer {
             answers,
             rare,
         );
+        connection.more = !self.came.is_empty();
         connection.partial = self.came;
         connection.watch(terms.keep_alive);
         Ok(connection)
@@ -778,12 +780,11 @@ impl Connection {
         if keep_alive_secs > 0 {
             let within = Duration::from_millis(u64::from(keep_alive_secs) * 1500);
             let now = self.shard.now();
-            self.beat = Some(
-                self.shard
-                    .wheel
-                    .borrow_mut()
-                    .watch(now, within, self.session.clone()),
-            );
+            self.beat = Some(self.shard.wheel.borrow_mut().watch(
+                now,
+                within,
+                (self.session.clone(), self.handle),
+            ));
         }
     }
 }

@@ -373,20 +373,15 @@ fn suback_reason(reason: ReasonCode) -> ReasonCode {
 impl Connection {
     /// Answers PINGREQ packets that stand behind a packet that waits, as far as they have come.
     pub(super) fn answer_pings_ahead(&mut self) {
-        let mut at = 0;
-        let mut seen = 0;
-        while let Ok(Some(len)) = self.decoder.frame_len(&self.partial[at..]) {
-            if at + len > self.partial.len() {
+        while let Ok(Some(len)) = self.decoder.frame_len(&self.partial[self.looked_ahead..]) {
+            if self.looked_ahead + len > self.partial.len() {
                 break;
             }
-            if self.partial[at] >> 4 == 12 {
-                seen += 1;
-                if seen > self.pings_ahead {
-                    self.pings_ahead += 1;
-                    self.replies.extend_from_slice(&[0xD0, 0]);
-                }
+            if self.partial[self.looked_ahead] >> 4 == 12 {
+                self.pings_ahead += 1;
+                self.replies.extend_from_slice(&[0xD0, 0]);
             }
-            at += len;
+            self.looked_ahead += len;
         }
     }
 }

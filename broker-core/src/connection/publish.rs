@@ -1,6 +1,7 @@
 //! The way of a PUBLISH: checks, authorize, publish chain, retained, routes, and only then its acknowledgement. Everything
 //! that answers at once is done before the next packet is looked at, and borrows the packet from the read buffer.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use plugin_api::{
     AclItem, AclRequest, Action, ClientView, ControlRequest, Denial, MessageEdit, MessageParts, Patch,
 };
+use tokio::time::{Instant, Sleep};
 
 use super::parked::{Parked, Resumed};
 use super::run::{Connection, End};
@@ -40,6 +42,8 @@ pub(super) struct Rate {
 struct Bucket {
     per_second: f64,
     left: f64,
+    /// When it was filled last.
+    filled: Instant,
 }
 
 impl Connection {
@@ -353,9 +357,13 @@ impl Connection {
         }
     }
 
-    /// Reads nothing more for so long.
+    /// Hands nothing more on for so long; of two pauses the one that ends later holds.
     fn throttle(&mut self, time: Duration) {
-        self.rare.throttled = Some(Box::pin(tokio::time::sleep(time)));
+        let pause = tokio::time::sleep(time);
+        let later = |held: &Pin<Box<Sleep>>| held.deadline() < pause.deadline();
+        if self.rare.throttled.as_ref().is_none_or(later) {
+            self.rare.throttled = Some(Box::pin(pause));
+        }
     }
 
     /// Counts a message against the rate limit.
@@ -381,9 +389,6 @@ impl Connection {
     fn slow_down(&mut self, pause: Option<Duration>) {
         if let Some(pause) = pause {
             self.shard.metrics.rate_limited.one();
-            if let Some(rate) = &mut self.rare.rate {
-                rate.refill(pause);
-            }
             self.throttle(pause);
         }
     }
@@ -493,23 +498,21 @@ impl Rate {
             Some(Bucket {
                 per_second,
                 left: per_second,
+                filled: Instant::now(),
             })
         };
         let (messages, bytes) = (bucket(limits.rate_messages), bucket(limits.rate_bytes));
         (messages.is_some() || bytes.is_some()).then_some(Self { messages, bytes })
-    }
-
-    fn refill(&mut self, time: Duration) {
-        for bucket in [&mut self.messages, &mut self.bytes].into_iter().flatten() {
-            bucket.left = (bucket.left + bucket.per_second * time.as_secs_f64()).min(bucket.per_second);
-        }
     }
 }
 
 impl Bucket {
     /// Takes from it; returns how long to wait if there was too little.
     fn spend(&mut self, amount: f64) -> Option<Duration> {
-        self.left -= amount;
+        let now = Instant::now();
+        let since = now.duration_since(self.filled).as_secs_f64();
+        self.filled = now;
+        self.left = (self.left + since * self.per_second).min(self.per_second) - amount;
         (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / self.per_second).min(PAUSE_MAX))
     }
 }

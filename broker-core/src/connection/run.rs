@@ -56,6 +56,12 @@ pub(super) struct Connection {
     pub(super) partial: Vec<u8>,
     /// Length of the packet that begins `partial`, once it is known to be incomplete.
     pub(super) awaited: usize,
+    /// `partial` may begin with whole packets: handing on stopped before its end, or hasn't begun.
+    pub(super) more: bool,
+    /// The other end has closed; what came before is still served.
+    closed: bool,
+    /// What listening brought in the present wake.
+    heard: Heard,
     /// What the client takes of Reason Strings.
     pub(super) answers: AnswerLimits,
     pub(super) beat: Option<BeatKey>,
@@ -65,6 +71,8 @@ pub(super) struct Connection {
     pub(super) answered: bool,
     /// The packet that waits for a plugin.
     pub(super) parked: Option<Box<Parked>>,
+    /// Bytes of `partial` that were looked at for PINGREQ packets.
+    pub(super) looked_ahead: usize,
     /// PINGREQ packets in `partial` that were answered already.
     pub(super) pings_ahead: u32,
     /// A look at the first message that waits.
@@ -178,6 +186,18 @@ struct Signals {
     held: bool,
     outbox_full: bool,
     settled: Vec<(Token, ReasonCode)>,
+    late: bool,
+}
+
+/// What was heard of the client in one wake.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// It wasn't listened to: it is made to wait, or takes nothing.
+    Unknown,
+    /// Nothing came.
+    Nothing,
+    /// Something came.
+    Something,
 }
 
 /// Runs a connection to its end.
@@ -216,11 +236,15 @@ impl Connection {
             inbound,
             partial: Vec::new(),
             awaited: 0,
+            more: false,
+            closed: false,
+            heard: Heard::Unknown,
             answers,
             beat: None,
             replies: Vec::new(),
             answered: false,
             parked: None,
+            looked_ahead: 0,
             pings_ahead: 0,
             looking: None,
             feeds: Vec::new(),
@@ -233,13 +257,19 @@ impl Connection {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.shard.read_clock();
+        self.heard = Heard::Unknown;
         let signals = match self.signals(cx) {
             Some(Signals { kick: Some(kick), .. }) => return Poll::Ready(kick.into()),
             Some(signals) => signals,
             // Another connection has the Session.
             None => return Poll::Ready(End::silent(ReasonCode::SessionTakenOver, true)),
         };
+        let late = signals.late;
         match self.advance(cx, signals) {
+            // [MQTT-3.1.2-22], unless something has come meanwhile, or would if it were read.
+            Ok(()) if late && self.heard == Heard::Nothing => {
+                Poll::Ready(End::because(ReasonCode::KeepAliveTimeout))
+            }
             Ok(()) => Poll::Pending,
             Err(end) => Poll::Ready(end),
         }
@@ -264,6 +294,7 @@ impl Connection {
             held: link.held,
             outbox_full,
             settled: std::mem::take(&mut link.settled),
+            late: std::mem::take(&mut link.late),
         })
     }
 
@@ -280,37 +311,60 @@ impl Connection {
         for (token, reason) in signals.settled {
             self.inbound.accept(token, reason);
         }
-        let result = self.serve(cx, &signals.held, signals.outbox_full);
+        let result = self.serve(cx, signals.held, signals.outbox_full);
         self.answer();
         result
     }
 
     /// Goes on with what waits, then reads.
-    fn serve(&mut self, cx: &mut Context<'_>, held: &bool, outbox_full: bool) -> Result<(), End> {
-        if *held {
+    fn serve(&mut self, cx: &mut Context<'_>, held: bool, outbox_full: bool) -> Result<(), End> {
+        if held {
             self.look_at_waiting(cx);
         }
         if !self.feeds.is_empty() {
             self.feed();
         }
-        if let Some(throttled) = &mut self.rare.throttled {
-            if throttled.as_mut().poll(cx).is_pending() {
+        loop {
+            if self.is_throttled(cx)? {
                 return Ok(());
             }
-            self.rare.throttled = None;
-        }
-        while let Some(parked) = &mut self.parked {
-            let Poll::Ready(resumed) = parked.poll(cx) else {
-                return self.read_ahead(cx);
-            };
-            self.parked = None;
-            self.resume(resumed)?;
+            if let Some(parked) = &mut self.parked {
+                let Poll::Ready(resumed) = parked.poll(cx) else {
+                    return self.read_ahead(cx).map(drop);
+                };
+                self.parked = None;
+                self.resume(resumed)?;
+                continue;
+            }
+            if outbox_full || self.is_waiting_for_acceptance() {
+                return Ok(());
+            }
+            if !self.more {
+                break;
+            }
             self.hand_on_partial()?;
         }
-        if outbox_full || self.is_waiting_for_acceptance() || self.rare.throttled.is_some() {
-            return Ok(());
+        if self.closed {
+            return Err(End::silent(ReasonCode::UnspecifiedError, false));
         }
         self.read(cx)
+    }
+
+    /// Tells whether the client is made to wait. Meanwhile a little is read ahead.
+    fn is_throttled(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        while let Some(throttled) = &mut self.rare.throttled {
+            if throttled.as_mut().poll(cx).is_ready() {
+                self.rare.throttled = None;
+            } else if !self.read_ahead(cx)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Tells whether the next packet has to wait: for one before it, or because the client is made to.
+    fn is_held_up(&self) -> bool {
+        self.parked.is_some() || self.rare.throttled.is_some() || self.is_waiting_for_acceptance()
     }
 
     /// Tells whether as many packets wait to be accepted as may: then nothing more is read.
@@ -328,15 +382,14 @@ impl Connection {
                 self.read_small(cx)
             };
             let read = match read {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    self.heard_nothing();
+                    return Ok(());
+                }
                 Poll::Ready(read) => read?,
             };
-            if self.parked.is_some() {
-                // To be polled for the first time.
-                cx.waker().wake_by_ref();
-                return Ok(());
-            }
-            if self.rare.throttled.is_some() || self.is_waiting_for_acceptance() {
+            if self.is_held_up() {
+                // What waits is to be polled for the first time.
                 cx.waker().wake_by_ref();
                 return Ok(());
             }
@@ -370,18 +423,22 @@ impl Connection {
             unreachable!("a close was turned into an end")
         };
         let bytes = &buf[..have + n];
+        self.heard();
         let used = self.burst(bytes)?;
         self.partial.clear();
         self.partial.extend_from_slice(&bytes[used..]);
         if self.partial.is_empty() {
             self.partial = Vec::new();
         }
+        self.look_ahead(used);
         Ok(read)
     }
 
     /// Reads into the packet's own memory, which never grows to more than twice of what has arrived.
     fn read_large(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, End>> {
         let (have, awaited) = (self.partial.len(), self.awaited);
+        // Room that is left over from other packets would take bytes of the next one.
+        self.partial.shrink_to(awaited);
         if self.partial.capacity() == have || self.partial.capacity() < LARGE_START.min(awaited) {
             let room = (have * 2).clamp(LARGE_START.min(awaited), awaited);
             self.partial.reserve_exact(room - have);
@@ -391,10 +448,10 @@ impl Connection {
             Ok(read) => read,
             Err(end) => return Poll::Ready(Err(end)),
         };
+        self.heard();
         if self.partial.len() == awaited {
             self.awaited = 0;
             let frame = Bytes::from(std::mem::take(&mut self.partial));
-            self.heard();
             if let Err(end) = self.packet(&frame, Some(&frame)) {
                 return Poll::Ready(Err(end));
             }
@@ -418,10 +475,14 @@ impl Connection {
 
     /// Hands on all complete packets of `bytes` until one has to wait. Returns how much that was.
     fn burst(&mut self, bytes: &[u8]) -> Result<usize, End> {
-        self.heard();
         self.awaited = 0;
+        self.more = false;
         let mut at = 0;
-        while self.parked.is_none() && self.rare.throttled.is_none() && !self.is_waiting_for_acceptance() {
+        loop {
+            if self.is_held_up() {
+                self.more = at < bytes.len();
+                break;
+            }
             let rest = &bytes[at..];
             match self.decoder.frame_len(rest) {
                 Ok(Some(len)) if len <= rest.len() => {
@@ -441,37 +502,61 @@ impl Connection {
 
     /// Hands on what came while a packet waited.
     fn hand_on_partial(&mut self) -> Result<(), End> {
-        if self.partial.is_empty() || self.awaited >= LARGE_PACKET {
-            return Ok(());
-        }
         let mut bytes = std::mem::take(&mut self.partial);
         let used = self.burst(&bytes)?;
         bytes.drain(..used);
         if !bytes.is_empty() {
             self.partial = bytes;
         }
+        self.look_ahead(used);
         Ok(())
     }
 
-    /// While a packet waits: takes a little more, answers PINGREQ, and notices the end.
-    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        while self.partial.len() < AHEAD_MAX && self.awaited < LARGE_PACKET {
+    /// `used` bytes have gone from `partial`. If its next packet has to wait, PINGREQ packets behind it needn't.
+    fn look_ahead(&mut self, used: usize) {
+        self.looked_ahead = self.looked_ahead.saturating_sub(used);
+        if self.more {
+            self.answer_pings_ahead();
+        }
+    }
+
+    /// While a packet waits, or the client has to: takes a little more, answers PINGREQ, and notices the end. What came before
+    /// the end is still served: a client may publish and leave. True: something came.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut came = false;
+        while !self.closed && self.partial.len() < AHEAD_MAX && self.awaited < LARGE_PACKET {
             let have = self.partial.len();
             self.partial.reserve_exact(AHEAD_MAX - have);
             let Poll::Ready(read) = self.socket.poll_read_to_end_of(cx, &mut self.partial) else {
+                self.heard_nothing();
                 break;
             };
-            self.check_read(read)?;
-            self.heard();
-            self.answer_pings_ahead();
+            match self.check_read(read) {
+                Ok(_) => {
+                    came = true;
+                    self.more = true;
+                    self.heard();
+                    self.answer_pings_ahead();
+                }
+                Err(end) if self.parked.is_none() && !self.more => return Err(end),
+                Err(_) => self.closed = true,
+            }
         }
-        Ok(())
+        Ok(came)
     }
 
     /// Notes that the client was heard of.
-    fn heard(&self) {
+    fn heard(&mut self) {
+        self.heard = Heard::Something;
         if let Some(beat) = self.beat {
             self.shard.wheel.borrow_mut().heard(beat, self.shard.now());
+        }
+    }
+
+    /// Notes that the client was listened to.
+    fn heard_nothing(&mut self) {
+        if self.heard == Heard::Unknown {
+            self.heard = Heard::Nothing;
         }
     }
 
@@ -554,6 +639,9 @@ impl Connection {
                     self.shard.count_pumped(pumped);
                 }
                 self.shard.appended(&self.session, link);
+                if link.out.is_empty() && std::mem::take(&mut link.wants_drained) {
+                    link.wake();
+                }
             }
         }
         if failed.is_some() {

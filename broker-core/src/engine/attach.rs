@@ -176,6 +176,7 @@ impl Shard {
             progress: self.now(),
             wants_drained: false,
             kick: None,
+            late: false,
             settled: Vec::new(),
             waker: None,
             chain,

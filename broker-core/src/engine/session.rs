@@ -105,6 +105,8 @@ pub(crate) struct Link {
     pub(crate) wants_drained: bool,
     /// Why the owner is to end the connection.
     pub(crate) kick: Option<Kick>,
+    /// Nothing was read within one and a half Keep Alives; the owner knows whether that is the client's doing.
+    pub(crate) late: bool,
     /// Acknowledgements that became safe since the owner looked.
     pub(crate) settled: Vec<(Token, ReasonCode)>,
     /// Wakes the owner's task.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use broker_proto::{OutgoingScratch, WriteBuf};
-use broker_types::{ReasonCode, Timestamp};
+use broker_types::{ClientHandle, ReasonCode, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 use super::core::Core;
@@ -46,8 +46,8 @@ pub(crate) struct Shard {
     pub(crate) index: usize,
     /// What it counts.
     pub(crate) metrics: Arc<ShardMetrics>,
-    /// Keep Alives; what is late is kicked.
-    pub(crate) wheel: RefCell<Wheel<Arc<Session>>>,
+    /// Keep Alives; whoever owns what is late is told.
+    pub(crate) wheel: RefCell<Wheel<(Arc<Session>, ClientHandle)>>,
     /// Where every read of this shard goes first.
     read_buf: RefCell<Vec<u8>>,
     /// Answers of one burst, before they are appended to the connection's output.
@@ -254,9 +254,10 @@ impl Shard {
     /// Once a tick: what is due.
     fn tick(self: &Rc<Self>) {
         let now = self.read_clock();
-        self.wheel.borrow_mut().turn(now, |session| {
-            if let Some(link) = session.lock().link.as_deref_mut() {
-                link.kick(Kick::because(ReasonCode::KeepAliveTimeout));
+        self.wheel.borrow_mut().turn(now, |(session, handle)| {
+            if let Some(link) = session.lock().link_of(*handle) {
+                link.late = true;
+                link.wake();
             }
         });
         self.topics.borrow_mut().forget_stale(&self.core.routes);
