@@ -190,8 +190,26 @@ pub struct Gauges {
     pub subscriptions: usize,
     /// Subscriptions with Share Name.
     pub shared_subscriptions: usize,
+    /// Sessions with a connection.
+    pub sessions_connected: usize,
     /// Retained Messages.
     pub retained: usize,
-    /// Their bytes.
+    /// Bytes of their topics, payloads and properties.
     pub retained_bytes: u64,
+    /// PUBLISH packets with QoS 1 and 2 under way to clients.
+    pub inflight: u64,
+    /// Messages that wait, counted for each Session.
+    pub queued: u64,
+    /// Bytes of topic, payload and properties that wait, counted for each Session.
+    pub queued_bytes: u64,
+    /// Bytes of frames that wait to be written, shared payloads not included.
+    pub output_bytes: u64,
+    /// Bytes of packets that aren't complete yet.
+    pub partial_bytes: u64,
+    /// Bytes of messages that somebody keeps (queues, under way, retained), each counted once.
+    pub kept_bytes: u64,
+    /// All memory that counts against `memory_max`.
+    pub memory_bytes: u64,
+    /// The ceiling; `None`: there is none.
+    pub memory_max: Option<u64>,
 }

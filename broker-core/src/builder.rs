@@ -45,6 +45,7 @@ pub struct BrokerBuilder {
     pub(crate) sessions_max: usize,
     pub(crate) retained_max: usize,
     pub(crate) retained_bytes_max: u64,
+    pub(crate) memory_max: Option<u64>,
     pub(crate) sys_interval: Option<Duration>,
 }
 
@@ -61,6 +62,7 @@ impl Default for BrokerBuilder {
             sessions_max: 1_000_000,
             retained_max: 1_000_000,
             retained_bytes_max: 1024 * 1024 * 1024,
+            memory_max: None,
             sys_interval: None,
         }
     }
@@ -119,6 +121,15 @@ impl BrokerBuilder {
     pub const fn retained_max(mut self, messages: usize, bytes: u64) -> Self {
         self.retained_max = messages;
         self.retained_bytes_max = bytes;
+        self
+    }
+
+    /// Sets how many bytes Sessions and messages may take; default: 80 % of what the machine or the process' control group
+    /// has. Near it new Sessions are refused (from 90 % on), then QoS 0 messages are dropped (from 95 % on), then all
+    /// messages are refused: 0x97, or in 3.1 and 3.1.1 the end of the connection without an acknowledgement. A quarter of
+    /// it may go to packets that aren't complete. Clients that resume their Session are always let in.
+    pub const fn memory_max(mut self, bytes: u64) -> Self {
+        self.memory_max = Some(bytes);
         self
     }
 

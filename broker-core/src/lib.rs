@@ -30,5 +30,5 @@ pub use clock::Clock;
 pub use error::{HandleError, StartError, StartProblem};
 pub use hooks::{ChainError, PluginCounts};
 pub use listener::{Bind, Listener};
-pub use metrics::Counts;
+pub use metrics::{ByPacket, Counts};
 pub use settings::{QueueFull, SharedStrategy};

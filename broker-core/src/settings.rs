@@ -74,6 +74,8 @@ pub(crate) struct Settings {
     pub(crate) retained_max: usize,
     /// Bytes of all Retained Messages.
     pub(crate) retained_bytes_max: u64,
+    /// Bytes that messages and Sessions may take; `i64::MAX`: any number.
+    pub(crate) memory_max: i64,
     /// How often `$SYS` is published; `None`: never.
     pub(crate) sys_interval: Option<Duration>,
 }

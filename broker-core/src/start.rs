@@ -17,6 +17,7 @@ use crate::chain::{Chain, address};
 use crate::connection;
 use crate::engine::core::{Core, JOBS};
 use crate::engine::listener::ListenerState;
+use crate::engine::memory::memory_max_default;
 use crate::engine::shard::{Job, Shard};
 use crate::error::{StartError, StartProblem};
 use crate::hooks::{ChainSet, EventHub, HookMask};
@@ -166,6 +167,11 @@ impl Running {
             sessions_max: builder.sessions_max,
             retained_max: builder.retained_max,
             retained_bytes_max: builder.retained_bytes_max,
+            memory_max: builder
+                .memory_max
+                .or_else(memory_max_default)
+                .and_then(|bytes| i64::try_from(bytes).ok())
+                .unwrap_or(i64::MAX),
             sys_interval: builder.sys_interval,
         };
         let blocking = BlockingPool::start(cores.clamp(2, 8)).map_err(StartProblem::Worker)?;

@@ -25,6 +25,7 @@ use crate::engine::attach::Opening;
 use crate::engine::core::tell;
 use crate::engine::delivery::mounted;
 use crate::engine::listener::ListenerState;
+use crate::engine::memory::PartialBytes;
 use crate::engine::session::Will;
 use crate::engine::shard::Shard;
 use crate::hooks::{AuthOutcome, ChainSet, ConnectOutcome, ExchangeOutcome, ExchangeOwner, HookMask};
@@ -85,6 +86,8 @@ struct Newcomer {
     decoder: Decoder,
     /// Bytes that came and weren't used.
     came: Vec<u8>,
+    /// What of them is counted.
+    came_bytes: PartialBytes,
 }
 
 /// Reads CONNECT, asks everybody, and takes the Session. A client that is refused has been told so when this returns.
@@ -104,6 +107,7 @@ pub(super) async fn establish(
         peer,
         decoder: Decoder::server(limits.packet_size_max, limits.connect_size_max),
         came: Vec::new(),
+        came_bytes: PartialBytes::new(shard.clone()),
     };
     let deadline = tokio::time::timeout(limits.connect_timeout, newcomer.next_frame());
     let frame = match deadline.await {
@@ -131,15 +135,18 @@ impl Newcomer {
                 && len <= self.came.len()
             {
                 let rest = self.came.split_off(len);
-                return Ok(std::mem::replace(&mut self.came, rest));
+                let frame = std::mem::replace(&mut self.came, rest);
+                self.shard.metrics.received.frame(&frame);
+                return Ok(frame);
             }
             // Bytes are kept only as they come; what the packet promises to be reserves nothing.
             if self.came.capacity() == self.came.len() {
                 self.came.reserve_exact(self.came.len().max(FIRST_READ));
+                self.came_bytes.set(self.came.capacity());
             }
             let read = poll_fn(|cx| self.socket.poll_read_to_end_of(cx, &mut self.came)).await;
             match read {
-                Ok(Read::More(_) | Read::Drained(_)) => {}
+                Ok(Read::More(n) | Read::Drained(n)) => self.shard.metrics.bytes_received.add(n as u64),
                 Ok(Read::Closed) | Err(_) => return Err(Failure::Gone),
             }
         }
@@ -541,13 +548,18 @@ impl Newcomer {
 
     /// Writes a few bytes to a client that has no Session yet; gives up if it doesn't take them.
     async fn write(&self, mut bytes: &[u8]) {
+        let metrics = &self.shard.metrics;
+        metrics.sent.frame(bytes);
         let write = async {
             while !bytes.is_empty() {
                 if poll_fn(|cx| self.socket.poll_write_ready(cx)).await.is_err() {
                     return;
                 }
                 match self.socket.try_send(&[IoSlice::new(bytes)]) {
-                    Ok(sent) => bytes = &bytes[sent..],
+                    Ok(sent) => {
+                        metrics.bytes_sent.add(sent as u64);
+                        bytes = &bytes[sent..];
+                    }
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                     Err(_) => return,
                 }

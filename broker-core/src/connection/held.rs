@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use broker_proto::Stored;
+use broker_proto::{Ledger, Stored};
 use broker_types::{Message, QoS, Source};
 use plugin_api::{AclRequest, Action, ClientView, MessageEdit, MessageParts};
 
@@ -20,6 +20,7 @@ const ROW: usize = 64;
 /// A look at the first message that waits.
 pub(super) struct Looking {
     seq: u64,
+    payload_bytes: usize,
     look: Pin<Box<dyn Future<Output = Looked>>>,
 }
 
@@ -44,9 +45,9 @@ impl Connection {
             let Poll::Ready(looked) = looking.look.as_mut().poll(cx) else {
                 return;
             };
-            let seq = looking.seq;
+            let (seq, payload_bytes) = (looking.seq, looking.payload_bytes);
             self.looking = None;
-            self.send_looked_at(seq, looked);
+            self.send_looked_at(seq, payload_bytes, looked);
         }
         cx.waker().wake_by_ref();
     }
@@ -75,10 +76,13 @@ impl Connection {
             link.held = state.outbound.is_waiting();
             // Room comes with an acknowledgement, or when the output is written.
             link.wants_drained |= link.held;
+            self.shard.count_held(&self.session, state);
             return false;
         };
         let class = state.subscriptions.class_for(&stored);
+        let payload_bytes = stored.payload().len();
         let look = look(
+            self.shard.ledger().clone(),
             self.chain.clone(),
             self.client.clone(),
             stored,
@@ -88,12 +92,13 @@ impl Connection {
         );
         self.looking = Some(Box::new(Looking {
             seq,
+            payload_bytes,
             look: Box::pin(look),
         }));
         true
     }
 
-    fn send_looked_at(&self, seq: u64, looked: Looked) {
+    fn send_looked_at(&self, seq: u64, payload_bytes: usize, looked: Looked) {
         let mut state = self.session.lock();
         let state = &mut *state;
         let Some(link) = state
@@ -103,29 +108,34 @@ impl Connection {
         else {
             return;
         };
-        let edited = match looked {
+        let (edited, payload_bytes) = match looked {
             Looked::Refused => {
                 state.outbound.skip_next(seq);
                 self.shard.metrics.dropped_refused.one();
+                self.shard.count_held(&self.session, state);
                 return;
             }
-            Looked::Original => None,
-            Looked::Copy(stored) => Some(stored),
+            Looked::Original => (None, payload_bytes),
+            Looked::Copy(stored) => {
+                let payload_bytes = stored.payload().len();
+                (Some(stored), payload_bytes)
+            }
         };
         self.shard.lend_buffer(&mut link.out);
         if let Some(delivered) = state
             .outbound
             .send_next(self.shard.now(), seq, edited, &mut link.out)
         {
-            self.shard.count_delivered(delivered);
+            self.shard.count_delivered(delivered, payload_bytes);
         }
         self.shard.appended(&self.session, link);
-        self.session.set_inflight(state.outbound.inflight());
+        self.shard.count_held(&self.session, state);
     }
 }
 
 /// Asks the hooks on delivery about one message.
 async fn look(
+    ledger: Ledger,
     chain: Arc<ChainSet>,
     client: Arc<ClientView>,
     stored: Arc<Stored>,
@@ -137,22 +147,6 @@ async fn look(
     let Some(topic) = unmounted(lent.topic, &client.mount) else {
         return Looked::Refused;
     };
-    let mut lowered = None;
-    if chain.mask().has(HookMask::RECEIVE) {
-        let item = receive_item(topic, qos, retain);
-        let request = AclRequest {
-            action: Action::Receive,
-            items: &[item],
-        };
-        let mut decisions = vec![Decision::default()];
-        if let Step::Later(pending) = chain.authorize(&client, &request, &mut decisions) {
-            decisions = pending.await;
-        }
-        match decisions.pop().map(|decision| decision.outcome) {
-            Some(Outcome::Allow { max_qos }) => lowered = Some(max_qos).filter(|max| *max < qos),
-            _ => return Looked::Refused,
-        }
-    }
     let mut message = lent.to_message();
     message.topic = topic.to_owned();
     let mut changed = topic != lent.topic;
@@ -182,12 +176,31 @@ async fn look(
             changed = true;
         }
     }
-    if let Some(qos) = lowered {
-        message.qos = qos;
-        changed = true;
+    // Asked about what the client will see.
+    if chain.mask().has(HookMask::RECEIVE) {
+        let item = receive_item(message.topic.as_ref(), qos, retain);
+        let request = AclRequest {
+            action: Action::Receive,
+            items: &[item],
+        };
+        let mut decisions = vec![Decision::default()];
+        if let Step::Later(pending) = chain.authorize(&client, &request, &mut decisions) {
+            decisions = pending.await;
+        }
+        match decisions.pop().map(|decision| decision.outcome) {
+            Some(Outcome::Allow { max_qos }) if max_qos < qos => {
+                message.qos = max_qos;
+                changed = true;
+            }
+            Some(Outcome::Allow { .. }) => {}
+            _ => return Looked::Refused,
+        }
     }
     match changed {
         false => Looked::Original,
-        true => Looked::Copy(Arc::new(Stored::new(&(&message).into(), stored.received_at()))),
+        true => {
+            let copy = Stored::counted(&(&message).into(), stored.received_at(), &ledger);
+            Looked::Copy(Arc::new(copy))
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use broker_proto::{
-    Ack, AckKind, AckOut, AckProperties, Disconnect, Packet, Progress, SubAck, Subscribe, UnsubAck,
+    Ack, AckKind, AckOut, AckProperties, Disconnect, Packet, PacketType, Progress, SubAck, Subscribe, UnsubAck,
     Unsubscribe, UserBlock,
 };
 use broker_types::{PacketId, ReasonCode};
@@ -27,7 +27,7 @@ pub(crate) fn describe(event: &mut Event, client: &ClientView) {
 impl Connection {
     /// Does what the packet in `frame` says. `shared` is the same frame if its memory may be kept.
     pub(super) fn packet(&mut self, frame: &[u8], shared: Option<&Bytes>) -> Result<(), End> {
-        self.shard.metrics.packets_received.one();
+        self.shard.metrics.received.frame(frame);
         let packet = self
             .decoder
             .decode(frame)
@@ -77,8 +77,9 @@ impl Connection {
     /// Appends a packet to this burst's answers.
     pub(super) fn reply(&mut self, packet: &Packet<'_>) {
         // A packet the client can't take is not sent [MQTT-3.1.2-24].
-        if let Err(error) = packet.encode_within(self.version, &self.answers, &mut self.replies) {
-            tracing::debug!(client_id = %self.client.id, %error, "an answer is not sent");
+        match packet.encode_within(self.version, &self.answers, &mut self.replies) {
+            Ok(()) => self.shard.metrics.sent.one(packet.packet_type()),
+            Err(error) => tracing::debug!(client_id = %self.client.id, %error, "an answer is not sent"),
         }
     }
 
@@ -90,6 +91,12 @@ impl Connection {
         };
         let Some(at) = at else {
             ack.encode(self.version, &mut self.replies);
+            self.shard.metrics.sent.one(match ack.kind {
+                AckKind::PubAck => PacketType::PubAck,
+                AckKind::PubRec => PacketType::PubRec,
+                AckKind::PubRel => PacketType::PubRel,
+                AckKind::PubComp => PacketType::PubComp,
+            });
             return;
         };
         let (_, text) = self.rare.texts.swap_remove(at);
@@ -131,6 +138,9 @@ impl Connection {
                 .outbound
                 .handle_pubrec(ack.packet_id, ack.reason, &mut link.out);
             self.shard.appended(&self.session, link);
+            if let Ok(Progress::Released { .. }) = progress {
+                self.shard.metrics.sent.one(PacketType::PubRel);
+            }
             progress
         };
         self.progressed(ack, progress?);

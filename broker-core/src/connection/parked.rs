@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use broker_proto::{Subscribe, SubscribeOptions, Token, Unsubscribe};
+use broker_proto::{PacketType, Subscribe, SubscribeOptions, Token, Unsubscribe};
 use broker_types::{Message, PacketId, QoS, ReasonCode, SubscriptionFilter, SubscriptionId, TopicFilter};
 use plugin_api::{AclItem, AclRequest, Action, ClientView, SubscribeEdit, UnsubscribeEdit};
 
@@ -380,6 +380,7 @@ impl Connection {
             if self.partial[self.looked_ahead] >> 4 == 12 {
                 self.pings_ahead += 1;
                 self.replies.extend_from_slice(&[0xD0, 0]);
+                self.shard.metrics.sent.one(PacketType::PingResp);
             }
             self.looked_ahead += len;
         }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep};
 use super::parked::{Parked, Resumed};
 use super::run::{Connection, End};
 use crate::engine::delivery::{Publisher, mounted};
+use crate::engine::memory::Pressure;
 use crate::hooks::{
     ChainSet, ControlOutcome, Decision, FaultAction, HookMask, Outcome, PendingAuthorize, Published, Step,
     Verdict,
@@ -49,7 +50,7 @@ struct Bucket {
 impl Connection {
     /// Takes an Application Message. `shared` is its payload if the memory may be kept.
     pub(super) fn publish(&mut self, publish: &Publish<'_>, shared: Option<&Bytes>) -> Result<(), End> {
-        self.shard.metrics.publishes_received.one();
+        self.count_received(publish);
         self.spend_message();
         let Incoming::Message { topic, token } = self.inbound.handle_publish(publish)? else {
             return Ok(());
@@ -62,6 +63,9 @@ impl Connection {
                 qos: publish.qos,
             };
             return self.refuse(given, Denial::new(reason), true);
+        }
+        if !self.has_memory_for(publish.qos) {
+            return self.refuse_for_memory(token);
         }
         let parts = MessageParts {
             topic,
@@ -80,6 +84,39 @@ impl Connection {
             return self.pass(token, &parts);
         }
         self.ask(token, publish.packet_id, &parts)
+    }
+
+    fn count_received(&self, publish: &Publish<'_>) {
+        let metrics = &self.shard.metrics;
+        let by_qos = match publish.qos {
+            QoS::AtMostOnce => &metrics.publishes_received_qos0,
+            QoS::AtLeastOnce => &metrics.publishes_received_qos1,
+            QoS::ExactlyOnce => &metrics.publishes_received_qos2,
+        };
+        by_qos.one();
+        metrics.publish_bytes_received.add(publish.payload.len() as u64);
+    }
+
+    /// Tells whether there is memory to take a message.
+    #[inline]
+    fn has_memory_for(&self, qos: QoS) -> bool {
+        match self.shard.pressure() {
+            Pressure::None | Pressure::Sessions => true,
+            Pressure::QoS0 => qos != QoS::AtMostOnce,
+            Pressure::Publishes => false,
+        }
+    }
+
+    /// Memory runs out: QoS 0 is dropped, others are refused with 0x97. 3.1 and 3.1.1 can't say that, so their connection
+    /// ends and the client sends the message again later.
+    #[cold]
+    fn refuse_for_memory(&mut self, token: Option<Token>) -> Result<(), End> {
+        self.shard.metrics.messages_refused_memory.one();
+        if token.is_some() && !self.version.is_v5() {
+            return Err(End::because(ReasonCode::QuotaExceeded));
+        }
+        self.accept(token, ReasonCode::QuotaExceeded);
+        Ok(())
     }
 
     /// Tells why a message can't be taken whatever plugins think of it.

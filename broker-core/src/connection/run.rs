@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use broker_proto::{
-    AckProperties, AnswerLimits, Decoder, Disconnect, Inbound, Packet, ProtocolError, Token, UserBlock,
+    AckProperties, AnswerLimits, Decoder, Disconnect, Inbound, Packet, PacketType, ProtocolError, Token,
+    UserBlock,
 };
 use broker_types::{ClientHandle, PacketId, ProtocolVersion, ReasonCode};
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use super::parked::Parked;
 use crate::engine::attach::Ending;
 use crate::engine::core::tell;
 use crate::engine::listener::ListenerState;
+use crate::engine::memory::PartialBytes;
 use crate::engine::retain::Feed;
 use crate::engine::session::{Kick, Session};
 use crate::engine::shard::{READ_BYTES, Shard, write_out};
@@ -56,6 +58,8 @@ pub(super) struct Connection {
     pub(super) partial: Vec<u8>,
     /// Length of the packet that begins `partial`, once it is known to be incomplete.
     pub(super) awaited: usize,
+    /// What of `partial` is counted.
+    pub(super) partial_bytes: PartialBytes,
     /// `partial` may begin with whole packets: handing on stopped before its end, or hasn't begun.
     pub(super) more: bool,
     /// The other end has closed; what came before is still served.
@@ -226,6 +230,7 @@ impl Connection {
         Box::new(Self {
             handle: client.handle,
             version: client.version,
+            partial_bytes: PartialBytes::new(shard.clone()),
             shard,
             session,
             socket,
@@ -312,6 +317,7 @@ impl Connection {
             self.inbound.accept(token, reason);
         }
         let result = self.serve(cx, signals.held, signals.outbox_full);
+        self.partial_bytes.set(self.partial.capacity());
         self.answer();
         result
     }
@@ -441,7 +447,13 @@ impl Connection {
         self.partial.shrink_to(awaited);
         if self.partial.capacity() == have || self.partial.capacity() < LARGE_START.min(awaited) {
             let room = (have * 2).clamp(LARGE_START.min(awaited), awaited);
+            if !self.shard.may_hold_partial(room - have) {
+                self.shard.metrics.partial_refused.one();
+                let end = End::with_text(ReasonCode::QuotaExceeded, "no memory for large packets at present");
+                return Poll::Ready(Err(end));
+            }
             self.partial.reserve_exact(room - have);
+            self.partial_bytes.set(self.partial.capacity());
         }
         let read = ready!(self.socket.poll_read_to_end_of(cx, &mut self.partial));
         let read = match self.check_read(read) {
@@ -451,7 +463,8 @@ impl Connection {
         self.heard();
         if self.partial.len() == awaited {
             self.awaited = 0;
-            let frame = Bytes::from(std::mem::take(&mut self.partial));
+            let frame: Bytes = self.shard.ledger().share(std::mem::take(&mut self.partial));
+            self.partial_bytes.set(0);
             if let Err(end) = self.packet(&frame, Some(&frame)) {
                 return Poll::Ready(Err(end));
             }
@@ -586,9 +599,9 @@ impl Connection {
                         let pumped = state.outbound.pump(self.shard.now(), &mut link.out);
                         self.shard.count_pumped(pumped);
                     }
-                    self.session.set_inflight(state.outbound.inflight());
                 }
                 self.shard.appended(&self.session, link);
+                self.shard.count_held(&self.session, state);
             }
         }
         self.shard.take_replies(&mut self.replies);
@@ -643,6 +656,7 @@ impl Connection {
                     link.wake();
                 }
             }
+            self.shard.count_held(&self.session, state);
         }
         if failed.is_some() {
             return Err(End::silent(ReasonCode::UnspecifiedError, false));
@@ -700,7 +714,12 @@ impl Connection {
                 ..Disconnect::new(end.ending.reason)
             });
             // A client that takes no packet of this size is not told.
-            let _ = packet.encode_within(self.version, &self.answers, out.frames());
+            if packet
+                .encode_within(self.version, &self.answers, out.frames())
+                .is_ok()
+            {
+                self.shard.metrics.sent.one(PacketType::Disconnect);
+            }
         }
         let (sent, _) = write_out(&self.socket, &mut out, usize::MAX, Socket::send);
         self.shard.metrics.bytes_sent.add(sent as u64);

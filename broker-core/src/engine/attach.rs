@@ -5,13 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_proto::{DropPolicy, Outbound, OutboundLimits, Peer, ReceivedIds, WriteBuf};
+use broker_proto::{DropPolicy, Outbound, OutboundLimits, PacketType, Peer, ReceivedIds, WriteBuf};
 use broker_types::{ClientHandle, ClientId, Limits, ProtocolVersion, ReasonCode, Timestamp};
 use plugin_api::{ClientView, EventKind};
 use tokio::sync::oneshot;
 
 use super::core::tell;
 use super::listener::ListenerState;
+use super::memory::{Footprint, Pressure};
 use super::session::{Kick, Link, Owner, Session, State, Subscriptions, Will};
 use super::shard::Shard;
 use super::timers::Due;
@@ -75,7 +76,9 @@ impl Shard {
         };
         loop {
             let full = self.core.sessions.len() >= self.core.settings.sessions_max;
-            if full && self.core.sessions.get(client.id.as_str()).is_none() {
+            let pressed = self.pressure() >= Pressure::Sessions;
+            if (full || pressed) && self.core.sessions.get(client.id.as_str()).is_none() {
+                self.metrics.sessions_refused_memory.add(u64::from(pressed));
                 return Err(ReasonCode::QuotaExceeded);
             }
             let (session, created) = self.core.sessions.get_or_insert(&client.id, || {
@@ -188,6 +191,8 @@ impl Shard {
             waiting: Vec::new(),
         }));
         self.appended(session, link);
+        self.metrics.sent.one(PacketType::ConnAck);
+        self.count_held(session, state);
         session.set_connected(true);
         std::mem::take(&mut state.received)
     }
@@ -212,6 +217,7 @@ impl Shard {
         self.core.sessions.disconnect(session);
         let dropped = state.outbound.disconnect();
         self.metrics.dropped_offline.add(dropped as u64);
+        self.count_held(session, state);
         state.received = received;
         if let Some(expiry) = ending.expiry {
             state.expiry = expiry;
@@ -260,6 +266,7 @@ impl Shard {
             }
             state.expiry_timer = None;
         }
+        self.metrics.sessions_expired.one();
         self.end_session(session);
     }
 
@@ -280,7 +287,12 @@ impl Shard {
         ];
         let shared = state.outbound.take_shared(true);
         let listener = state.listener.clone();
+        // What waited goes now, not when the last one lets go of the Session; and not under the lock.
+        let limits = outbound_limits(&listener.limits, self.core.settings.queue_full);
+        let outbound = std::mem::replace(&mut state.outbound, Outbound::new(limits));
+        self.count_held(session, state);
         drop(guard);
+        drop(outbound);
         for timer in timers.into_iter().flatten() {
             self.core.timers.cancel(timer);
         }
@@ -322,6 +334,7 @@ impl Shard {
             return;
         }
         let shared = state.outbound.take_shared(false);
+        self.count_held(session, &mut state);
         drop(state);
         for stored in shared {
             self.redeliver(&stored, session, &groups);
@@ -357,6 +370,7 @@ impl Shard {
             will: None,
             expiry_timer: None,
             ended: false,
+            footprint: Footprint::default(),
         };
         Session::new(self.core.new_session_id(), client_id, state)
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use broker_proto::Stored;
+use broker_proto::{Ledger, Stored};
 use broker_types::{ClientHandle, ReasonCode, Timestamp};
 use plugin_api::{Event, EventKind};
 use tokio::sync::{mpsc, watch};
@@ -21,7 +21,7 @@ use crate::broker::Gauges;
 use crate::clock::Clock;
 use crate::hooks::{ChainSet, EventSink, HookMask};
 use crate::host::{PluginMetrics, PluginTimers};
-use crate::metrics::{Counts, ShardMetrics};
+use crate::metrics::{Counts, Level, ShardHolds, ShardMetrics};
 use crate::retained::Retained;
 use crate::routing::Routes;
 use crate::settings::Settings;
@@ -41,6 +41,8 @@ pub(crate) struct Core {
     pub(crate) timers: Timers,
     pub(crate) listeners: Vec<Arc<ListenerState>>,
     pub(crate) metrics: Vec<Arc<ShardMetrics>>,
+    /// Where kept messages are entered, one for each shard.
+    pub(crate) ledgers: Vec<Ledger>,
     pub(crate) blocking: BlockingPool,
     pub(crate) plugin_timers: PluginTimers,
     pub(crate) plugin_metrics: PluginMetrics,
@@ -85,6 +87,7 @@ impl Core {
         Self {
             routes: Routes::new(settings.share_strategy),
             metrics: jobs.iter().map(|_| Arc::default()).collect(),
+            ledgers: jobs.iter().map(|_| Ledger::new()).collect(),
             clock,
             settings,
             sessions: Registry::new(),
@@ -167,13 +170,29 @@ impl Core {
     /// Returns what there is at the moment.
     pub(crate) fn gauges(&self) -> Gauges {
         let (subscriptions, shared_subscriptions) = self.routes.count();
+        // The shards are looked at one after the other, so a sum may be off by what happens meanwhile.
+        let held = |level: fn(&ShardHolds) -> &Level| {
+            let sum: i64 = self.metrics.iter().map(|shard| level(&shard.holds).get()).sum();
+            u64::try_from(sum).unwrap_or(0)
+        };
         Gauges {
             connections: self.connections.load(Ordering::Relaxed),
             sessions: self.sessions.len(),
+            sessions_connected: self.sessions.connected(),
             subscriptions,
             shared_subscriptions,
             retained: self.retained.count(),
             retained_bytes: self.retained.bytes(),
+            inflight: held(|holds| &holds.inflight),
+            queued: held(|holds| &holds.queued),
+            queued_bytes: held(|holds| &holds.queued_bytes),
+            output_bytes: held(|holds| &holds.output_bytes),
+            partial_bytes: held(|holds| &holds.partial_bytes),
+            kept_bytes: self.ledgers.iter().map(|ledger| ledger.bytes() as u64).sum(),
+            memory_bytes: u64::try_from(self.memory_bytes()).unwrap_or(0),
+            memory_max: u64::try_from(self.settings.memory_max)
+                .ok()
+                .filter(|max| *max < i64::MAX as u64),
         }
     }
 

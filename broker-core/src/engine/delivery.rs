@@ -9,7 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use broker_proto::{
-    Delivered, Delivery, DropReason, MessageRef, Outgoing, OutgoingScratch, Pumped, Stored, WriteBuf,
+    Delivered, Delivery, DropReason, MessageRef, Outgoing, OutgoingScratch, PacketType, Pumped, Stored,
+    WriteBuf,
 };
 use broker_types::{Message, QoS, ReasonCode, Source, SubscriptionId, Timestamp, TopicName, TopicRef};
 use plugin_api::{
@@ -281,23 +282,23 @@ impl Shard {
                 delivered
             }
         };
-        let State { outbound, link, .. } = &mut *state;
+        let link = &mut state.link;
         if let Some(link) = link.as_deref_mut() {
             self.appended(session, link);
             if delivered == Delivered::Overflow {
                 link.kick(Kick::because(ReasonCode::QuotaExceeded));
             }
         }
-        session.set_inflight(outbound.inflight());
         let told = link.as_ref().is_some_and(|link| {
             let events = link.chain.events();
             events.wants(EventKind::Delivered) || events.wants(EventKind::Dropped)
         });
+        self.count_held(session, &mut state);
         drop(state);
         if told {
             tell_delivered(session, message.topic(), delivered);
         }
-        self.count_delivered(delivered)
+        self.count_delivered(delivered, message.message().payload.as_bytes().len())
     }
 
     /// Delivers to a Session whose messages are looked at. Hooks run without its lock, so that they may ask about the
@@ -399,63 +400,70 @@ impl Shard {
         let Some(topic) = unmounted(message.topic(), &client.mount) else {
             return Look::Refused;
         };
-        let mut qos = how.qos;
-        if chain.mask().has(HookMask::RECEIVE) {
-            let item = receive_item(topic, qos.min(message.qos()), how.retain);
-            let stamp = chain.stamp(invalidations);
-            let outcome = match cache.get(stamp, self.now(), Action::Receive, &item).cloned() {
-                Some(outcome) => outcome,
-                None => {
-                    let request = AclRequest {
-                        action: Action::Receive,
-                        items: &[item],
-                    };
-                    let mut decisions = [Decision::default()];
-                    match chain.authorize(client, &request, &mut decisions) {
-                        Step::Later(_) => return Look::Later,
-                        Step::Now(()) => {}
-                    }
-                    let [decision] = decisions;
-                    cache.put(stamp, self.now(), Action::Receive, &item, &decision);
-                    decision.outcome
-                }
-            };
-            match outcome {
-                Outcome::Allow { max_qos } => qos = qos.min(max_qos),
-                Outcome::Deny(_) | Outcome::Fault(_) => return Look::Refused,
-            }
+        let copy = match self.copy_for(chain, client, message, topic, class, copies) {
+            None => return Look::Later,
+            Some(None) => return Look::Refused,
+            Some(Some(Made::Original)) => None,
+            Some(Some(Made::Edited(stored))) => Some(stored),
+        };
+        if !chain.mask().has(HookMask::RECEIVE) {
+            return Look::Send(copy, how.qos);
         }
-        let hooked = chain.mask().has(HookMask::DELIVER);
-        if !hooked && client.mount.is_empty() {
-            return Look::Send(None, qos);
-        }
-        let key = (Arc::as_ptr(chain), Arc::as_ptr(&client.mount), class);
-        let made = copies
-            .made
-            .iter()
-            .find(|c| (c.chain, c.mount, c.class) == key)
-            .map(|c| c.copy.clone());
-        let copy = match made {
-            Some(copy) => copy,
+        // Asked about what the client will see, as it is asked at PUBLISH about what the client sent.
+        let topic = copy.as_ref().map_or(topic, |copy| copy.message().topic);
+        let item = receive_item(topic, how.qos.min(message.qos()), how.retain);
+        let stamp = chain.stamp(invalidations);
+        let known = cache.get(stamp, self.now(), Action::Receive, &item).cloned();
+        let outcome = match known {
+            Some(outcome) => outcome,
             None => {
-                let made = match self.make_copy(chain, message, topic, class, hooked) {
-                    Some(made) => made,
-                    None => return Look::Later,
+                let request = AclRequest {
+                    action: Action::Receive,
+                    items: &[item],
                 };
-                copies.made.push(Copy {
-                    chain: key.0,
-                    mount: key.1,
-                    class,
-                    copy: made.clone(),
-                });
-                made
+                let mut decisions = [Decision::default()];
+                match chain.authorize(client, &request, &mut decisions) {
+                    Step::Later(_) => return Look::Later,
+                    Step::Now(()) => {}
+                }
+                let [decision] = decisions;
+                cache.put(stamp, self.now(), Action::Receive, &item, &decision);
+                decision.outcome
             }
         };
-        match copy {
-            None => Look::Refused,
-            Some(Made::Original) => Look::Send(None, qos),
-            Some(Made::Edited(stored)) => Look::Send(Some(stored), qos),
+        match outcome {
+            Outcome::Allow { max_qos } => Look::Send(copy, how.qos.min(max_qos)),
+            Outcome::Deny(_) | Outcome::Fault(_) => Look::Refused,
         }
+    }
+
+    /// Returns the copy for a class, made once. `None`: a hook doesn't answer at once. `Some(None)`: the class gets nothing.
+    fn copy_for(
+        &self,
+        chain: &Arc<ChainSet>,
+        client: &ClientView,
+        message: &Outgoing<'_>,
+        topic: TopicRef<'_>,
+        class: u32,
+        copies: &mut Copies,
+    ) -> Option<Option<Made>> {
+        let hooked = chain.mask().has(HookMask::DELIVER);
+        if !hooked && client.mount.is_empty() {
+            return Some(Some(Made::Original));
+        }
+        let key = (Arc::as_ptr(chain), Arc::as_ptr(&client.mount), class);
+        let made = copies.made.iter().find(|c| (c.chain, c.mount, c.class) == key);
+        if let Some(made) = made {
+            return Some(made.copy.clone());
+        }
+        let copy = self.make_copy(chain, message, topic, class, hooked)?;
+        copies.made.push(Copy {
+            chain: key.0,
+            mount: key.1,
+            class,
+            copy: copy.clone(),
+        });
+        Some(copy)
     }
 
     /// Makes the copy for a class. `None`: a hook doesn't answer at once. `Some(None)`: the class gets nothing.
@@ -492,17 +500,19 @@ impl Shard {
             return Some(Some(Made::Original));
         }
         let edited: Message = edit.to_message();
-        Some(Some(Made::Edited(Arc::new(Stored::new(
-            &(&edited).into(),
-            message.received_at(),
-        )))))
+        let (received_at, ledger) = (message.received_at(), self.ledger());
+        let copy = Stored::counted(&(&edited).into(), received_at, ledger);
+        Some(Some(Made::Edited(Arc::new(copy))))
     }
 
     /// Counts what became of a delivery. False: the message is lost for this Session.
-    pub(crate) fn count_delivered(&self, delivered: Delivered) -> bool {
+    pub(crate) fn count_delivered(&self, delivered: Delivered, payload_bytes: usize) -> bool {
         let metrics = &self.metrics;
         match delivered {
-            Delivered::Sent { .. } => metrics.publishes_sent.one(),
+            Delivered::Sent { .. } => {
+                metrics.sent.one(PacketType::Publish);
+                metrics.publish_bytes_sent.add(payload_bytes as u64);
+            }
             Delivered::Queued { dropped, .. } | Delivered::Behind { dropped, .. } => {
                 if dropped > 0 {
                     metrics.dropped_full.add(dropped as u64);
@@ -528,9 +538,12 @@ impl Shard {
     /// Counts what left a queue.
     pub(crate) fn count_pumped(&self, pumped: Pumped) {
         if pumped != Pumped::default() {
-            self.metrics.publishes_sent.add(pumped.sent as u64);
-            self.metrics.dropped_expired.add(pumped.expired as u64);
-            self.metrics.dropped_too_large.add(pumped.too_large as u64);
+            let metrics = &self.metrics;
+            metrics.sent.add(PacketType::Publish, pumped.sent as u64);
+            metrics.sent.add(PacketType::PubRel, pumped.released as u64);
+            metrics.publish_bytes_sent.add(pumped.payload_bytes as u64);
+            metrics.dropped_expired.add(pumped.expired as u64);
+            metrics.dropped_too_large.add(pumped.too_large as u64);
         }
     }
 }

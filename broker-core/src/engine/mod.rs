@@ -9,6 +9,7 @@
 //! | `delivery` | from a message to the outputs of its receivers |
 //! | `retain` | keeping Retained Messages, and sending them for a new subscription |
 //! | `subscribe` | what SUBSCRIBE and UNSUBSCRIBE change |
+//! | `memory` | what messages take, and what is refused when memory runs out |
 //! | `will` | Will Messages when they are due |
 //! | `wheel`, `timers` | Keep Alives; everything else that happens later |
 //! | `listener` | a listener at run time |
@@ -17,6 +18,7 @@ pub(crate) mod attach;
 pub(crate) mod core;
 pub(crate) mod delivery;
 pub(crate) mod listener;
+pub(crate) mod memory;
 pub(crate) mod registry;
 pub(crate) mod retain;
 pub(crate) mod session;

@@ -96,6 +96,14 @@ impl Registry {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// Returns how many Sessions have a connection.
+    pub(crate) fn connected(&self) -> usize {
+        let lock = |part: &Mutex<HashTable<Arc<Session>>>| {
+            part.lock().unwrap_or_else(PoisonError::into_inner).len()
+        };
+        self.connected.iter().map(lock).sum()
+    }
+
     /// Calls `each` for every Session, a part at a time, with no lock held.
     pub(crate) fn for_each(&self, mut each: impl FnMut(&Arc<Session>)) {
         for part in &self.parts {

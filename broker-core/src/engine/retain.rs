@@ -46,7 +46,7 @@ impl Shard {
                 Verdict::Pass => return Ok(()),
             }
         }
-        let stored = Arc::new(Stored::new(message, now));
+        let stored = Arc::new(Stored::counted(message, now, self.ledger()));
         let settings = &core.settings;
         let full = core.retained.count() >= settings.retained_max
             || core.retained.bytes() + stored.size() as u64 > settings.retained_bytes_max;

@@ -14,6 +14,7 @@ use plugin_api::{ClientInfo, ClientView};
 use tokio::sync::oneshot;
 
 use super::listener::ListenerState;
+use super::memory::Footprint;
 use super::timers::TimerKey;
 use crate::hooks::{AclCache, ChainSet};
 use crate::net::Socket;
@@ -62,6 +63,8 @@ pub(crate) struct State {
     pub(crate) expiry_timer: Option<TimerKey>,
     /// The Session has ended; whoever still holds it looks for another.
     pub(crate) ended: bool,
+    /// What of it is counted.
+    pub(crate) footprint: Footprint,
 }
 
 /// Who a Session belongs to: whoever shows the same may resume it.

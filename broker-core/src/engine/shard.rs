@@ -16,6 +16,7 @@ use broker_types::{ClientHandle, ReasonCode, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 use super::core::Core;
+use super::memory::Others;
 use super::session::{Kick, Session};
 use super::wheel::Wheel;
 use crate::metrics::ShardMetrics;
@@ -58,6 +59,8 @@ pub(crate) struct Shard {
     flusher: RefCell<Option<Waker>>,
     pool: RefCell<Vec<Vec<u8>>>,
     now: Cell<Timestamp>,
+    /// What the other shards hold.
+    pub(super) others: Cell<Others>,
 }
 
 impl Shard {
@@ -70,11 +73,12 @@ impl Shard {
             read_buf: RefCell::new(vec![0; READ_BYTES]),
             replies: RefCell::default(),
             topics: RefCell::new(TopicCache::new(CACHED_TOPICS, CACHED_MATCHES)),
-            scratch: RefCell::default(),
+            scratch: RefCell::new(OutgoingScratch::with_ledger(core.ledgers[index].clone())),
             dirty: RefCell::default(),
             flusher: RefCell::default(),
             pool: RefCell::default(),
             now: Cell::new(now),
+            others: Cell::default(),
             core,
             index,
         })
@@ -249,6 +253,7 @@ impl Shard {
                 link.wake();
             }
         }
+        self.count_held(session, state);
     }
 
     /// Once a tick: what is due.
@@ -261,6 +266,7 @@ impl Shard {
             }
         });
         self.topics.borrow_mut().forget_stale(&self.core.routes);
+        self.look_at_others();
         if self.index == 0 {
             self.core.tick(self, now);
         }
