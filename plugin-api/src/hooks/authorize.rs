@@ -82,7 +82,7 @@ impl AclDecision {
 ///
 /// **When:** for each PUBLISH (and each Will Message when it fires), with the topic the client used, before the publish
 /// chain; for each SUBSCRIBE, with all its filters in one call; and, if [`crate::Capabilities::authorize_receive`] is
-/// set, for each message before it goes to a client, also queued and retained ones.
+/// set, for each message before it goes to a client, also queued and retained ones, with the topic that the client will see.
 ///
 /// **May change:** nothing but the QoS.
 ///

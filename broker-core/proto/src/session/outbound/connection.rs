@@ -65,8 +65,10 @@ impl Connection {
     pub(super) fn fit(&mut self, publish: &mut Publish<'_>) -> bool {
         let size = publish.encoded_len(self.version);
         let max = self.packet_size_max as usize;
+        // mqtt.js (5.x) forgets the topic of a QoS 2 message that came with an alias alone, so those keep theirs.
         if let Some(aliases) = &mut self.aliases
             && let Some(topic) = publish.topic
+            && publish.qos != QoS::ExactlyOnce
             && topic.as_str().len() >= ALIAS_TOPIC_MIN
             && size + ALIAS_LEN_MAX <= max
         {
