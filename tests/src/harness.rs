@@ -3,28 +3,29 @@
 //! With `JACKFIELD_TEST_BROKER=/usr/sbin/mosquitto` the tests run against that program instead: a check of the tests
 //! themselves, not of the program. See [`foreign`].
 
-mod exchange;
 mod foreign;
+mod plugged;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use broker_core::{Broker, Chain, Clock, Handle, Listener};
+use broker_core::{Broker, BrokerBuilder, Chain, Clock, Handle, Listener};
 use broker_types::Limits;
 use plugin_api::{
     AclVerdict, Action, AuthRequest, AuthVerdict, ConnectEdit, ConnectFlow, ExchangeRequest, ExchangeVerdict,
 };
 
 use crate::wire::{Client, Connect, Version};
-use exchange::Method;
 use foreign::Foreign;
+use plugged::Plugged;
 
 /// What a test may change before the broker starts.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Setup {
     /// Limits of the listener.
     pub limits: Limits,
     chain: Chain,
+    builder: BrokerBuilder,
 }
 
 impl Setup {
@@ -56,7 +57,35 @@ impl Setup {
         method: &'static str,
         step: impl Fn(&ExchangeRequest<'_>) -> ExchangeVerdict + Send + Sync + 'static,
     ) {
-        self.chain(|chain| chain.plugin(Method::new(method, step)));
+        self.chain(|chain| chain.plugin(Plugged::exchange(method, step)));
+    }
+
+    /// Decides as [`Setup::authorize`], and at delivery too.
+    pub fn authorize_receive(
+        &mut self,
+        decide: impl Fn(&str, Action, &str) -> AclVerdict + Send + Sync + 'static,
+    ) {
+        self.chain(|chain| chain.plugin(Plugged::authorize_receive(decide)));
+    }
+
+    /// Changes the broker around the listener.
+    pub fn broker(&mut self, change: impl FnOnce(BrokerBuilder) -> BrokerBuilder) {
+        self.builder = change(std::mem::take(&mut self.builder));
+    }
+
+    /// Opens another listener beside the first, with a set-up of its own.
+    pub fn listener(&mut self, name: &str, change: impl FnOnce(&mut Self)) {
+        let mut other = Self::default();
+        change(&mut other);
+        self.broker(|builder| builder.listener(other.listens(name)));
+    }
+
+    fn listens(&self, name: &str) -> Listener {
+        Listener::tcp("127.0.0.1:0")
+            .name(name)
+            .anonymous(true)
+            .limits(self.limits.clone())
+            .with_chain(self.chain.clone())
     }
 }
 
@@ -105,13 +134,10 @@ impl TestBroker {
 
     fn ours(setup: Setup) -> Self {
         let clock = Clock::manual();
-        let listener = Listener::tcp("127.0.0.1:0")
-            .name("test")
-            .anonymous(true)
-            .limits(setup.limits)
-            .with_chain(setup.chain);
+        let listener = setup.listens("test");
         // two shards, so that connections meet across them on every machine
-        let start = Broker::builder()
+        let start = setup
+            .builder
             .listener(listener)
             .clock(clock.clone())
             .shards(2)
@@ -131,6 +157,18 @@ impl TestBroker {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Returns where another listener listens.
+    ///
+    /// # Panics
+    /// If there is none of this name.
+    #[must_use]
+    pub fn addr_of(&self, listener: &str) -> SocketAddr {
+        match &self.running {
+            Running::Ours(broker, _) => broker.addr(listener).expect("this listener was set up"),
+            Running::Foreign(_) => panic!("another program has one listener here"),
+        }
     }
 
     /// Returns the handle of our own broker.
@@ -177,6 +215,21 @@ impl TestBroker {
     #[must_use]
     pub fn open(&self, version: Version) -> Client {
         Client::open(self.addr, version)
+    }
+}
+
+impl Drop for TestBroker {
+    /// A panic in the broker costs one connection and no test would notice.
+    fn drop(&mut self) {
+        if let Running::Ours(broker, _) = &self.running
+            && !std::thread::panicking()
+        {
+            assert_eq!(
+                broker.handle().counts().panics,
+                0,
+                "a task of the broker panicked"
+            );
+        }
     }
 }
 

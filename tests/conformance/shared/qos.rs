@@ -187,7 +187,9 @@ pub(crate) fn released_in_order(version: Version) {
         .map(|number| client.expect_publish("a", [number]).id)
         .collect();
     ids.rotate_left(7);
-    ids.iter().for_each(|id| drop(client.send(pubrec(*id))));
+    for id in &ids {
+        client.send(pubrec(*id));
+    }
     for id in ids {
         client.expect_ack(Kind::Pubrel, id, 0);
     }

@@ -219,9 +219,6 @@ impl Connect {
     }
 
     /// Connects and returns the client.
-    ///
-    /// # Panics
-    /// If the CONNACK is anything but a success.
     #[must_use]
     #[track_caller]
     pub fn connect(&self) -> Client {
@@ -231,18 +228,12 @@ impl Connect {
     }
 
     /// Connects and expects to be refused: a CONNACK with this code and then the end of the connection.
-    ///
-    /// # Panics
-    /// If anything else happens.
     #[track_caller]
     pub fn refused(&self, code: u8) {
         self.refused_as(self.frame(), code);
     }
 
     /// Connects and expects the connection to be closed without any packet.
-    ///
-    /// # Panics
-    /// If anything else happens.
     #[track_caller]
     pub fn closed(&self) {
         self.sent().expect_closed();
@@ -250,18 +241,12 @@ impl Connect {
 
     /// Expects what a Malformed Packet or Protocol Error in a CONNECT gets: 5.0 a CONNACK with the code, 3.1.1 a plain
     /// close.
-    ///
-    /// # Panics
-    /// If anything else happens.
     #[track_caller]
     pub fn invalid(&self, code: u8) {
         self.invalid_as(self.frame(), code);
     }
 
     /// Like [`Connect::invalid`], with a frame that was harmed further.
-    ///
-    /// # Panics
-    /// If anything else happens.
     #[track_caller]
     pub fn invalid_as(&self, frame: Frame, code: u8) {
         match self.version {

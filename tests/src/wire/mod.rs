@@ -3,10 +3,14 @@
 //! Packets are built as bytes, so that every field can be wrong on purpose; what the server sends is parsed strictly,
 //! and anything the standard forbids a server to send panics at once, in every test. The [`Client`] blocks, bounded by
 //! [`DEADLINE`], and never sleeps: silence is proved by a PINGREQ whose answer comes next.
+//!
+//! Whatever waits here panics, at the caller's line, when something else comes or nothing: that is how a test fails.
 
+mod act;
 mod build;
 mod client;
 mod connect;
+mod expect;
 mod frame;
 mod parse;
 mod property;
