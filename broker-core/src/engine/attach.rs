@@ -108,7 +108,9 @@ impl Shard {
                 }
                 continue;
             }
-            if opening.clean_start && !created {
+            // Timers are coarse, and what is over is over before they say so [MQTT-4.1.0-2].
+            let over = state.expiry_timer.is_some_and(|timer| timer.is_due(self.now()));
+            if (opening.clean_start || over) && !created {
                 drop(state);
                 self.end_session(&session);
                 continue;
