@@ -54,7 +54,7 @@ pub(super) enum Failure {
     Limit(#[from] Refusal),
     #[error("client `{client_id}` refused: {}", denial.reason)]
     Denied { client_id: ClientId, denial: Denial },
-    #[error("client `{0}` closed by a fault's policy")]
+    #[error("client `{0}` closed without an answer")]
     Closed(ClientId),
 }
 
@@ -211,7 +211,7 @@ impl Newcomer {
         };
         let answers = answer_limits(connect);
         let user = terms.user_properties();
-        let welcome = |present: bool, out: &mut Vec<u8>| {
+        let conn_ack = |present: bool, out: &mut Vec<u8>| {
             let told = Granted {
                 client_id: client.id.as_str(),
                 keep_alive: terms.keep_alive,
@@ -226,8 +226,14 @@ impl Newcomer {
             };
             let mut ack = told.conn_ack(connect, &limits);
             ack.server_reference = terms.server_reference.as_deref();
-            // A client that takes no packet of this size finds out by itself.
-            let _ = Packet::ConnAck(Box::new(ack)).encode_within(version, &answers, out);
+            Packet::ConnAck(Box::new(ack)).encode_within(version, &answers, out)
+        };
+        // [MQTT-3.1.2-24]: a client that takes no packet of this size can't be told anything.
+        if conn_ack(false, &mut Vec::new()).is_err() {
+            return Err(Failure::Closed(client.id.clone()));
+        }
+        let welcome = |present: bool, out: &mut Vec<u8>| {
+            conn_ack(present, out).expect("it has the same length whether the Session is present or not");
         };
         self.shard.read_clock();
         let attached = match self.shard.attach(opening, welcome).await {

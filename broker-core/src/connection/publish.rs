@@ -60,7 +60,6 @@ impl Connection {
             let given = Given {
                 token,
                 packet_id: publish.packet_id,
-                qos: publish.qos,
             };
             return self.refuse(given, Denial::new(reason), true);
         }
@@ -148,11 +147,7 @@ impl Connection {
         packet_id: Option<PacketId>,
         parts: &MessageParts<'_>,
     ) -> Result<(), End> {
-        let given = Given {
-            token,
-            packet_id,
-            qos: parts.qos,
-        };
+        let given = Given { token, packet_id };
         if self.chain.mask().has(HookMask::AUTHORIZE) {
             let item = publish_item(parts);
             let now = self.shard.now();
@@ -228,11 +223,7 @@ impl Connection {
             throttle,
             emitted,
         } = published;
-        let given = Given {
-            token,
-            packet_id,
-            qos: message.qos,
-        };
+        let given = Given { token, packet_id };
         self.conclude(
             given,
             verdict,
@@ -436,7 +427,6 @@ impl Connection {
 pub(super) struct Given {
     token: Option<Token>,
     packet_id: Option<PacketId>,
-    qos: QoS,
 }
 
 /// A message whose chain has to be waited for, with all that the waiting needs.
@@ -517,7 +507,7 @@ impl Asking {
                 MessageEdit::with_patch(MessageParts::of(&self.message, Source::Client), patch).to_message()
             }
         };
-        let Given { token, packet_id, .. } = self.given;
+        let Given { token, packet_id } = self.given;
         Resumed::Published(Settled {
             token,
             packet_id,
