@@ -10,10 +10,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use broker_proto::{
     AckProperties, AnswerLimits, Decoder, Disconnect, Inbound, Packet, PacketType, ProtocolError, Token,
-    UserBlock,
+    UserBlock, WriteBuf,
 };
 use broker_types::{ClientHandle, PacketId, ProtocolVersion, ReasonCode};
 use bytes::Bytes;
@@ -39,8 +40,8 @@ const LARGE_PACKET: usize = 32 * 1024;
 const LARGE_START: usize = 64 * 1024;
 /// Bytes that are read ahead while a packet waits for a plugin: enough to see a PINGREQ, and the end.
 const AHEAD_MAX: usize = 16 * 1024;
-/// Times that the owner waits for another shard to finish writing before it says goodbye.
-const GOODBYE_TRIES: usize = 64;
+/// How long the owner waits for another shard to finish writing before it says goodbye.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// An established connection.
 pub(super) struct Connection {
@@ -449,7 +450,10 @@ impl Connection {
             let room = (have * 2).clamp(LARGE_START.min(awaited), awaited);
             if !self.shard.may_hold_partial(room - have) {
                 self.shard.metrics.partial_refused.one();
-                let end = End::with_text(ReasonCode::QuotaExceeded, "no memory for large packets at present");
+                let end = End::with_text(
+                    ReasonCode::QuotaExceeded,
+                    "no memory for large packets at present",
+                );
                 return Poll::Ready(Err(end));
             }
             self.partial.reserve_exact(room - have);
@@ -690,21 +694,32 @@ impl Connection {
             text = end.text.as_deref().unwrap_or_default(),
             "connection ends"
         );
-        for _ in 0..GOODBYE_TRIES {
-            let flushing = self
-                .session
-                .lock()
-                .link_of(self.handle)
-                .is_some_and(|link| link.flushing);
-            if !flushing {
-                break;
-            }
-            tokio::task::yield_now().await;
+        // One writes at a time: a goodbye in the middle of a packet would be noise.
+        let unwritten = tokio::time::timeout(GOODBYE_MAX, std::future::poll_fn(|cx| self.poll_unwritten(cx)));
+        if let Ok(mut out) = unwritten.await {
+            self.say_goodbye(&end, &mut out);
         }
-        let mut out = match self.session.lock().link_of(self.handle) {
-            Some(link) if !link.flushing => link.out.take(),
-            _ => broker_proto::WriteBuf::new(),
+        self.detach(&end.ending);
+        self.socket.shutdown();
+    }
+
+    /// Takes what is still to be written, once nobody else is writing.
+    fn poll_unwritten(&self, cx: &mut Context<'_>) -> Poll<WriteBuf> {
+        let mut state = self.session.lock();
+        let Some(link) = state.link_of(self.handle) else {
+            // What was taken away is written by nobody.
+            return Poll::Ready(WriteBuf::new());
         };
+        link.closing = true;
+        if link.flushing {
+            link.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(link.out.take())
+    }
+
+    /// Writes what the system takes at once, and in the end why it ends.
+    fn say_goodbye(&self, end: &End, out: &mut WriteBuf) {
         if end.say && self.version.is_v5() {
             let packet = Packet::Disconnect(Disconnect {
                 properties: AckProperties {
@@ -721,10 +736,8 @@ impl Connection {
                 self.shard.metrics.sent.one(PacketType::Disconnect);
             }
         }
-        let (sent, _) = write_out(&self.socket, &mut out, usize::MAX, Socket::send);
+        let (sent, _) = write_out(&self.socket, out, usize::MAX, Socket::send);
         self.shard.metrics.bytes_sent.add(sent as u64);
-        self.detach(&end.ending);
-        self.socket.shutdown();
     }
 
     /// Gives the Session back.

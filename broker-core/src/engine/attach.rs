@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_proto::{DropPolicy, Outbound, OutboundLimits, PacketType, Peer, ReceivedIds, WriteBuf};
+use broker_proto::{DropPolicy, Outbound, OutboundLimits, PacketType, Peer, ReceivedIds, Stored, WriteBuf};
 use broker_types::{ClientHandle, ClientId, Limits, ProtocolVersion, ReasonCode, Timestamp};
 use plugin_api::{ClientView, EventKind};
 use tokio::sync::oneshot;
@@ -13,9 +13,9 @@ use tokio::sync::oneshot;
 use super::core::tell;
 use super::listener::ListenerState;
 use super::memory::{Footprint, Pressure};
-use super::session::{Kick, Link, Owner, Session, State, Subscriptions, Will};
+use super::session::{Held, Kick, Link, Owner, Session, State, Subscriptions, Will};
 use super::shard::Shard;
-use super::timers::Due;
+use super::timers::{Due, TimerKey};
 use crate::connection::describe;
 use crate::hooks::{AclCache, ChainSet, HookMask};
 use crate::net::Socket;
@@ -58,6 +58,17 @@ pub(crate) struct Ending {
     pub(crate) expiry: Option<u32>,
 }
 
+/// What a Session that ended leaves to others.
+struct Left {
+    subscriptions: Vec<Held>,
+    will: Option<Box<Will>>,
+    timers: [Option<TimerKey>; 2],
+    shared: Vec<Arc<Stored>>,
+    /// What waited goes now, not when the last one lets go of the Session; and not under the lock.
+    outbound: Outbound,
+    listener: Arc<ListenerState>,
+}
+
 impl Shard {
     /// Takes the Session of a client, a new one or the one there is. `welcome` writes the CONNACK, told whether the Session is
     /// present; everything the Session sends comes behind it.
@@ -81,7 +92,7 @@ impl Shard {
                 self.metrics.sessions_refused_memory.add(u64::from(pressed));
                 return Err(ReasonCode::QuotaExceeded);
             }
-            let (session, created) = self.core.sessions.get_or_insert(&client.id, || {
+            let (session, _) = self.core.sessions.get_or_insert(&client.id, || {
                 Arc::new(self.new_session(client.id.clone(), &opening.listener, owner.clone()))
             });
             let mut state = session.lock();
@@ -90,10 +101,12 @@ impl Shard {
                 self.core.sessions.remove(&session);
                 continue;
             }
-            if !created && state.owner != owner && !opening.listener.shared_sessions {
+            let present = !state.fresh;
+            if present && state.owner != owner && !opening.listener.shared_sessions {
                 return Err(ReasonCode::ClientIdentifierNotValid);
             }
             if let Some(link) = state.link.as_deref_mut() {
+                let handle = link.handle;
                 let (done, released) = oneshot::channel();
                 link.waiting.push(done);
                 link.kick(Kick::because(ReasonCode::SessionTakenOver));
@@ -104,25 +117,31 @@ impl Shard {
                     describe(event, &client)
                 });
                 if tokio::time::timeout(RELEASE_MAX, released).await.is_err() {
-                    self.wrest(&session);
+                    self.wrest(&session, handle);
                 }
+                self.read_clock();
                 continue;
             }
             // Timers are coarse, and what is over is over before they say so [MQTT-4.1.0-2].
             let over = state.expiry_timer.is_some_and(|timer| timer.is_due(self.now()));
-            if (opening.clean_start || over) && !created {
+            if (opening.clean_start || over) && present {
                 drop(state);
                 self.end_session(&session);
                 continue;
             }
+            if state.will.as_ref().is_some_and(|will| will.is_due(self.now())) {
+                drop(state);
+                self.fire_due_will(&session, self.now());
+                continue;
+            }
             state.owner = owner;
             let chain = opening.chain.clone();
-            let received = self.link(&session, &mut state, opening, |out| welcome(!created, out));
+            let received = self.link(&session, &mut state, opening, |out| welcome(present, out));
             drop(state);
-            let kind = if created {
-                EventKind::SessionCreated
-            } else {
+            let kind = if present {
                 EventKind::SessionResumed
+            } else {
+                EventKind::SessionCreated
             };
             tell(chain.events(), kind, |event| describe(event, &client));
             return Ok(Attached { session, received });
@@ -155,6 +174,7 @@ impl Shard {
             self.core.timers.cancel(timer);
         }
         state.expiry = expiry;
+        state.fresh = false;
         let looked_at = chain.mask().has(HookMask::RECEIVE.or(HookMask::DELIVER)) || !client.mount.is_empty();
         let mut out = WriteBuf::new();
         self.lend_buffer(&mut out);
@@ -181,6 +201,7 @@ impl Shard {
             progress: self.now(),
             wants_drained: false,
             kick: None,
+            closing: false,
             late: false,
             settled: Vec::new(),
             waker: None,
@@ -193,6 +214,10 @@ impl Shard {
             waiting: Vec::new(),
         }));
         self.appended(session, link);
+        // Whoever stops the broker has kicked all that it found.
+        if self.core.is_stopping() {
+            link.kick(Kick::because(ReasonCode::ServerShuttingDown));
+        }
         self.metrics.sent.one(PacketType::ConnAck);
         self.count_held(session, state);
         session.set_connected(true);
@@ -238,6 +263,8 @@ impl Shard {
             }
         }
         let over = state.expiry == 0;
+        // Under the same lock: nobody must find it between its connection's end and its own.
+        let left = over.then(|| self.end(session, state));
         if !over && state.expiry != NEVER {
             let due = now + Duration::from_secs(state.expiry.into());
             state.expiry_timer = Some(self.core.timers.set(due, session, Due::SessionExpiry));
@@ -247,10 +274,9 @@ impl Shard {
         if let Some(will) = fired {
             self.fire_will(*will, listener.chain.load_full(), session.id, now);
         }
-        if over {
-            self.end_session(session);
-        } else {
-            self.redeliver_shared(session);
+        match left {
+            Some(left) => self.clear_away(session, left),
+            None => self.redeliver_shared(session),
         }
         // Only now those who waited find the Session without a connection and everything done.
         drop(link);
@@ -275,25 +301,46 @@ impl Shard {
     /// Ends a Session without a connection: its subscriptions go, its Will Message is published now `[MQTT-3.1.2-8]`, and what waits
     /// for it in shared groups goes to other members.
     pub(crate) fn end_session(self: &Rc<Self>, session: &Arc<Session>) {
-        let mut guard = session.lock();
-        let state = &mut *guard;
+        let mut state = session.lock();
         if state.ended || state.link.is_some() {
             return;
         }
+        let left = self.end(session, &mut state);
+        drop(state);
+        self.clear_away(session, left);
+    }
+
+    /// Ends a Session: nobody gets it any more.
+    fn end(&self, session: &Arc<Session>, state: &mut State) -> Left {
         state.ended = true;
-        let subscriptions = state.subscriptions.take();
         let will = state.will.take();
-        let timers = [
-            state.expiry_timer.take(),
-            will.as_ref().and_then(|will| will.timer),
-        ];
-        let shared = state.outbound.take_shared(true);
         let listener = state.listener.clone();
-        // What waited goes now, not when the last one lets go of the Session; and not under the lock.
         let limits = outbound_limits(&listener.limits, self.core.settings.queue_full);
-        let outbound = std::mem::replace(&mut state.outbound, Outbound::new(limits));
+        let left = Left {
+            subscriptions: state.subscriptions.take(),
+            timers: [
+                state.expiry_timer.take(),
+                will.as_ref().and_then(|will| will.timer),
+            ],
+            will,
+            shared: state.outbound.take_shared(true),
+            outbound: std::mem::replace(&mut state.outbound, Outbound::new(limits)),
+            listener,
+        };
         self.count_held(session, state);
-        drop(guard);
+        left
+    }
+
+    /// Does what the end of a Session means for others.
+    fn clear_away(self: &Rc<Self>, session: &Arc<Session>, left: Left) {
+        let Left {
+            subscriptions,
+            will,
+            timers,
+            shared,
+            outbound,
+            listener,
+        } = left;
         drop(outbound);
         for timer in timers.into_iter().flatten() {
             self.core.timers.cancel(timer);
@@ -344,9 +391,9 @@ impl Shard {
     }
 
     /// Takes a Session from a connection that doesn't give it up: its task hangs in code that doesn't return.
-    fn wrest(self: &Rc<Self>, session: &Arc<Session>) {
-        let handle = session.lock().link.as_ref().map(|link| link.handle);
-        if let Some(handle) = handle {
+    fn wrest(self: &Rc<Self>, session: &Arc<Session>, handle: ClientHandle) {
+        let held = session.lock().link_of(handle).is_some();
+        if held {
             tracing::warn!(client_id = %session.client_id, "a connection doesn't give its session up; taking it");
             let ending = Ending {
                 reason: ReasonCode::SessionTakenOver,
@@ -371,6 +418,7 @@ impl Shard {
             expiry: 0,
             will: None,
             expiry_timer: None,
+            fresh: true,
             ended: false,
             footprint: Footprint::default(),
         };

@@ -375,9 +375,9 @@ impl Shard {
     /// Has an output written that was appended to.
     #[inline]
     pub(crate) fn appended(&self, session: &Arc<Session>, link: &mut Link) {
-        if !link.flushing && !link.blocked && !link.out.is_empty() {
+        if !link.flushing && !link.blocked && !link.closing && !link.out.is_empty() {
             link.flushing = true;
-            self.flush_later(session);
+            self.flush_later(session, link.handle);
         }
     }
 

@@ -61,6 +61,8 @@ pub(crate) struct State {
     pub(crate) will: Option<Box<Will>>,
     /// The timer of the Session Expiry Interval.
     pub(crate) expiry_timer: Option<TimerKey>,
+    /// No connection has had it yet: whoever is the first to take it finds no Session present, also if another made it.
+    pub(crate) fresh: bool,
     /// The Session has ended; whoever still holds it looks for another.
     pub(crate) ended: bool,
     /// What of it is counted.
@@ -89,6 +91,13 @@ pub(crate) struct Will {
     pub(crate) timer: Option<TimerKey>,
 }
 
+impl Will {
+    /// Tells whether its Will Delay Interval has passed.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        self.timer.is_some_and(|timer| timer.is_due(now))
+    }
+}
+
 /// A Session's connection, as those see it who send to it.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -108,6 +117,8 @@ pub(crate) struct Link {
     pub(crate) wants_drained: bool,
     /// Why the owner is to end the connection.
     pub(crate) kick: Option<Kick>,
+    /// The owner is about to end the connection: nobody begins to write, and whoever writes wakes it when done.
+    pub(crate) closing: bool,
     /// Nothing was read within one and a half Keep Alives; the owner knows whether that is the client's doing.
     pub(crate) late: bool,
     /// Acknowledgements that became safe since the owner looked.

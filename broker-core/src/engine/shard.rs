@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -55,7 +56,8 @@ pub(crate) struct Shard {
     replies: RefCell<Vec<u8>>,
     topics: RefCell<TopicCache<Arc<Session>>>,
     scratch: RefCell<OutgoingScratch>,
-    dirty: RefCell<Vec<Arc<Session>>>,
+    /// Outputs to be written, each with the connection that it belongs to: meanwhile the Session may have another one.
+    dirty: RefCell<Vec<(Arc<Session>, ClientHandle)>>,
     flusher: RefCell<Option<Waker>>,
     pool: RefCell<Vec<Vec<u8>>>,
     now: Cell<Timestamp>,
@@ -167,8 +169,8 @@ impl Shard {
 
     /// Has `session`'s output written at the end of this round. The caller has set `flushing` under its lock.
     #[inline]
-    pub(crate) fn flush_later(&self, session: &Arc<Session>) {
-        self.dirty.borrow_mut().push(session.clone());
+    pub(crate) fn flush_later(&self, session: &Arc<Session>, handle: ClientHandle) {
+        self.dirty.borrow_mut().push((session.clone(), handle));
         if let Some(waker) = self.flusher.borrow_mut().take() {
             waker.wake();
         }
@@ -186,26 +188,42 @@ impl Shard {
             })
             .await;
             std::mem::swap(&mut round, &mut *self.dirty.borrow_mut());
-            for session in round.drain(..) {
-                self.flush(&session);
+            for (session, handle) in round.drain(..) {
+                self.flush_or_end(&session, handle);
             }
             tokio::task::yield_now().await;
         }
     }
 
-    /// Writes what waits for `session`. The bytes are taken out under the lock and written outside of it; `flushing` keeps
-    /// everybody else from doing the same.
-    fn flush(&self, session: &Arc<Session>) {
-        let (mut out, socket, handle) = {
+    /// Writes what waits for a connection. A panic on the way costs this connection, not all that the shard writes to.
+    fn flush_or_end(&self, session: &Arc<Session>, handle: ClientHandle) {
+        let flush = AssertUnwindSafe(|| self.flush(session, handle));
+        if catch_unwind(flush).is_err() {
+            self.metrics.panics.one();
+            if let Some(link) = session.lock().link_of(handle) {
+                link.flushing = false;
+                link.kick(Kick {
+                    silent: true,
+                    ..Kick::because(ReasonCode::UnspecifiedError)
+                });
+            }
+        }
+    }
+
+    /// Writes what waits for the connection `handle` of `session`. The bytes are taken out under the lock and written outside
+    /// of it; `flushing` keeps everybody else from doing the same.
+    fn flush(&self, session: &Arc<Session>, handle: ClientHandle) {
+        let (mut out, socket) = {
             let mut state = session.lock();
-            let Some(link) = state.link.as_deref_mut() else {
+            let Some(link) = state.link_of(handle) else {
                 return;
             };
-            if link.blocked {
+            if link.blocked || link.closing {
                 link.flushing = false;
+                link.wake();
                 return;
             }
-            (std::mem::take(&mut link.out), link.socket.clone(), link.handle)
+            (std::mem::take(&mut link.out), link.socket.clone())
         };
         let (sent, result) = write_out(&socket, &mut out, FLUSH_BYTES, Socket::send);
         self.metrics.bytes_sent.add(sent as u64);
@@ -237,6 +255,11 @@ impl Shard {
         } else {
             link.out.put_back(out);
         }
+        if link.closing {
+            link.flushing = false;
+            link.wake();
+            return;
+        }
         if !link.looked_at {
             self.lend_buffer(&mut link.out);
             let pumped = state.outbound.pump(self.now(), &mut link.out);
@@ -245,7 +268,7 @@ impl Shard {
         if link.blocked {
             link.flushing = false;
         } else if !link.out.is_empty() {
-            self.flush_later(session);
+            self.flush_later(session, handle);
         } else {
             link.flushing = false;
             self.take_buffer(std::mem::take(&mut link.out));

@@ -16,13 +16,17 @@ struct Beat<T> {
     last: Timestamp,
     within: Duration,
     what: T,
+    /// Tells it from others that have or had its place in the slab.
+    number: u64,
 }
 
 /// The beats of a shard.
 #[derive(Debug)]
 pub(crate) struct Wheel<T> {
     beats: Slab<Beat<T>>,
-    slots: Vec<Vec<usize>>,
+    /// Places in the slab, with the number of the beat that is meant.
+    slots: Vec<Vec<(usize, u64)>>,
+    numbers: u64,
     /// The second that was looked at last.
     done: u64,
 }
@@ -37,16 +41,19 @@ impl<T: Clone> Wheel<T> {
         Self {
             beats: Slab::new(),
             slots: vec![Vec::new(); SLOTS as usize],
+            numbers: 0,
             done: second(now),
         }
     }
 
     /// Watches `what`, which must be heard of within `within`, again and again.
     pub(crate) fn watch(&mut self, now: Timestamp, within: Duration, what: T) -> BeatKey {
+        self.numbers += 1;
         let key = self.beats.insert(Beat {
             last: now,
             within,
             what,
+            number: self.numbers,
         });
         self.put(now, key);
         BeatKey(key)
@@ -60,7 +67,7 @@ impl<T: Clone> Wheel<T> {
 
     /// Watches it no longer.
     pub(crate) fn forget(&mut self, key: BeatKey) {
-        // Its place in a slot stays until the slot's turn comes; whatever has the number then is just looked at early.
+        // Its entry in a slot stays until the slot's turn comes, and is dropped then even if another has its place.
         self.beats.remove(key.0);
     }
 
@@ -70,8 +77,8 @@ impl<T: Clone> Wheel<T> {
         // After a long pause one round looks at every slot; more would look at them again.
         let from = (self.done + 1).max(until.saturating_sub(SLOTS - 1));
         for at in from..=until {
-            for key in std::mem::take(&mut self.slots[(at % SLOTS) as usize]) {
-                let Some(beat) = self.beats.get_mut(key) else {
+            for (key, number) in std::mem::take(&mut self.slots[(at % SLOTS) as usize]) {
+                let Some(beat) = self.beats.get_mut(key).filter(|beat| beat.number == number) else {
                     continue;
                 };
                 if beat.last + beat.within <= now {
@@ -88,7 +95,7 @@ impl<T: Clone> Wheel<T> {
         let beat = &self.beats[key];
         let due = second(beat.last + beat.within) + 1;
         let at = due.clamp(second(now) + 1, second(now) + SLOTS - 1);
-        self.slots[(at % SLOTS) as usize].push(key);
+        self.slots[(at % SLOTS) as usize].push((key, beat.number));
     }
 }
 
@@ -138,6 +145,20 @@ mod tests {
         assert_eq!(late(&mut wheel, at(1800)), "a");
         assert_eq!(late(&mut wheel, at(1000)), "");
         assert!(late(&mut wheel, at(7200)).contains('b'));
+    }
+
+    /// Each connection that came and went left an entry behind, for as long as some other had its place.
+    #[test]
+    fn coming_and_going_leaves_nothing_behind() {
+        let mut wheel = Wheel::new(at(0));
+        for now in 0..1000 {
+            let key = wheel.watch(at(now), Duration::from_secs(30), 'a');
+            wheel.forget(key);
+            wheel.watch(at(now), Duration::from_secs(3000), 'b');
+            wheel.turn(at(now), |_| ());
+        }
+        let entries: usize = wheel.slots.iter().map(Vec::len).sum();
+        assert!(entries < 1000 + 2 * SLOTS as usize, "{entries}");
     }
 
     #[test]

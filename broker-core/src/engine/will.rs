@@ -18,8 +18,8 @@ impl Shard {
     pub(crate) fn fire_due_will(self: &Rc<Self>, session: &Arc<Session>, now: Timestamp) {
         let will = {
             let mut state = session.lock();
-            // Resumed in the meantime: the Will Message is the new connection's.
-            if state.link.is_some() {
+            // Resumed in the meantime: the Will Message is that of a later connection.
+            if state.link.is_some() || !state.will.as_ref().is_some_and(|will| will.is_due(now)) {
                 return;
             }
             state.will.take()
