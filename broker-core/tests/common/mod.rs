@@ -289,9 +289,15 @@ impl Client {
 
     /// Reads the next packet; `None`: the broker has closed.
     pub(crate) fn next(&mut self) -> Option<Packet> {
+        self.try_next()
+            .map(|packet| packet.expect("something comes before patience ends"))
+    }
+
+    /// Reads the next packet; `None`: the broker has closed; `Some(None)`: nothing came within the read timeout.
+    pub(crate) fn try_next(&mut self) -> Option<Option<Packet>> {
         loop {
             if let Some(packet) = self.take() {
-                return Some(packet);
+                return Some(Some(packet));
             }
             let mut buf = [0; 64 * 1024];
             match self.stream.read(&mut buf) {
@@ -304,7 +310,10 @@ impl Client {
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
                     return None;
                 }
-                Err(error) => panic!("nothing came: {error}"),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return Some(None);
+                }
+                Err(error) => panic!("reading: {error}"),
             }
         }
     }
