@@ -9,6 +9,7 @@ use broker_types::{Message, ReasonCode};
 use plugin_api::ClientInfo;
 use tokio::sync::oneshot;
 
+use crate::bridge::BridgeCounts;
 use crate::builder::BrokerBuilder;
 use crate::engine::core::Core;
 use crate::engine::session::Kick;
@@ -148,9 +149,27 @@ impl Handle {
     /// Returns what the plugins of each listener's chain did since it was compiled: listener, plugins in the chain's order.
     #[must_use]
     pub fn plugin_counts(&self) -> Vec<(Arc<str>, Vec<PluginCounts>)> {
+        self.core.plugin_counts()
+    }
+
+    /// Returns what each bridge did and what waits for it.
+    #[must_use]
+    pub fn bridges(&self) -> Vec<BridgeCounts> {
+        self.core.bridge_counts()
+    }
+
+    /// Returns each listener with the connections it has and may have.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<(Arc<str>, usize, usize)> {
         let listeners = self.core.listeners.iter();
         listeners
-            .map(|listener| (listener.name.clone(), listener.chain.load().counts()))
+            .map(|listener| {
+                (
+                    listener.name.clone(),
+                    listener.connections(),
+                    listener.connections_max,
+                )
+            })
             .collect()
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use broker_types::Limits;
 
+use crate::bridge::BridgeSpec;
 use crate::broker::Broker;
 use crate::chain::Chain;
 use crate::clock::Clock;
@@ -37,6 +38,7 @@ use crate::settings::{QueueFull, SharedStrategy};
 pub struct BrokerBuilder {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) chains: BTreeMap<String, Chain>,
+    pub(crate) bridges: Vec<BridgeSpec>,
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
     pub(crate) shards: Option<usize>,
@@ -54,6 +56,7 @@ impl Default for BrokerBuilder {
         Self {
             listeners: Vec::new(),
             chains: BTreeMap::new(),
+            bridges: Vec::new(),
             limits: Limits::default(),
             clock: Clock::system(),
             shards: None,
@@ -78,6 +81,12 @@ impl BrokerBuilder {
     /// Holds `chain` under `name`, for listeners that ask for it.
     pub fn chain(mut self, name: impl Into<String>, chain: Chain) -> Self {
         self.chains.insert(name.into(), chain);
+        self
+    }
+
+    /// Adds a bridge.
+    pub fn bridge(mut self, bridge: BridgeSpec) -> Self {
+        self.bridges.push(bridge);
         self
     }
 

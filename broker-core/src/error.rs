@@ -74,6 +74,14 @@ pub enum StartProblem {
         /// Why.
         source: Fault,
     },
+    /// A bridge can't be put together.
+    #[error("bridge `{bridge}`: {why}")]
+    Bridge {
+        /// The bridge.
+        bridge: String,
+        /// What is wrong.
+        why: String,
+    },
     /// A number makes no sense.
     #[error("{what}: {why}")]
     Setting {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod blocking;
+mod bridge;
 mod broker;
 mod builder;
 mod chain;
@@ -22,7 +23,9 @@ mod retained;
 mod routing;
 mod settings;
 mod start;
+mod sys;
 
+pub use bridge::{BridgeCounts, BridgeRule, BridgeSpec};
 pub use broker::{Broker, Gauges, Handle, Shutdown};
 pub use builder::BrokerBuilder;
 pub use chain::{Boxed, Chain, Filters, Hook, HookSet, OnFault, Use};

@@ -11,6 +11,7 @@ use plugin_api::{Capabilities, Fault, FaultKind, Plugin};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::blocking::BlockingPool;
+use crate::bridge::{self, BRIDGES_MAX, Bridge, Bridges, Rule};
 use crate::broker::{Broker, Shutdown};
 use crate::builder::BrokerBuilder;
 use crate::chain::{Chain, address};
@@ -48,6 +49,7 @@ struct ShardThread {
 pub(crate) async fn start(builder: Arc<BrokerBuilder>) -> Result<Broker, StartError> {
     let mut problems = Vec::new();
     let listeners = states(&builder, &mut problems);
+    check_bridges(&builder, &mut problems);
     let mut bound = Vec::new();
     for (listener, state) in builder.listeners.iter().zip(&listeners) {
         let Ok(bind) = &listener.bind else { continue };
@@ -135,6 +137,40 @@ fn states(builder: &BrokerBuilder, problems: &mut Vec<StartProblem>) -> Vec<Arc<
         .collect()
 }
 
+/// Checks what can be wrong with bridges before a plugin runs.
+fn check_bridges(builder: &BrokerBuilder, problems: &mut Vec<StartProblem>) {
+    if builder.bridges.len() > BRIDGES_MAX {
+        problems.push(StartProblem::Setting {
+            what: "bridges",
+            why: format!(
+                "there are {}, at most {BRIDGES_MAX} may be",
+                builder.bridges.len()
+            ),
+        });
+    }
+    let mut names = HashSet::new();
+    for spec in &builder.bridges {
+        let mut wrong = |why| {
+            let bridge = spec.name.to_string();
+            problems.push(StartProblem::Bridge { bridge, why });
+        };
+        if !names.insert(&spec.name) {
+            wrong("another bridge has the same name".to_owned());
+        }
+        if let Some(chain) = spec
+            .chain
+            .as_ref()
+            .filter(|chain| !builder.chains.contains_key(*chain))
+        {
+            wrong(format!("there is no chain `{chain}`"));
+        }
+        let rules = spec.outgoing.iter().chain(&spec.incoming);
+        rules
+            .filter_map(|rule| rule.compile().err())
+            .for_each(|error| wrong(error.to_string()));
+    }
+}
+
 /// Returns how many connections the process may have by its file descriptors.
 fn files_for_connections() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
@@ -206,6 +242,13 @@ impl Running {
                 }
             }
         }
+        for spec in &builder.bridges {
+            let chain = spec.chain.as_ref().and_then(|name| builder.chains.get(name));
+            let passed = chain.into_iter().flat_map(Chain::uses);
+            let passed = passed.map(|used| (used.name.clone(), used.plugin.clone()));
+            let all = passed.chain([(spec.name.clone(), spec.plugin.clone())]);
+            uses.extend(all.filter(|(_, plugin)| seen.insert(address(plugin))));
+        }
         let core = self.core.clone();
         let (done, started) = oneshot::channel();
         let job: Job = Box::new(move |_: &Rc<Shard>| {
@@ -272,6 +315,7 @@ impl Running {
                     }
                 }
             }
+            self.bridge(builder, &offered, &hub, &mut problems).await?;
             self.core.chains_changed();
             let runners = hub.take_runners();
             let job: Job = Box::new(move |_: &Rc<Shard>| {
@@ -288,6 +332,59 @@ impl Running {
         }
         self.stop(Duration::ZERO).await;
         Err(StartError { problems })
+    }
+
+    /// Puts the bridges together and starts their tasks, by turns on the shards.
+    async fn bridge(
+        &self,
+        builder: &BrokerBuilder,
+        offered: &dyn Fn(&Arc<dyn Plugin>) -> Capabilities,
+        hub: &EventHub,
+        problems: &mut Vec<StartProblem>,
+    ) -> Result<(), StartError> {
+        let mut made = Vec::new();
+        for spec in &builder.bridges {
+            let mut wrong = |why| {
+                let bridge = spec.name.to_string();
+                problems.push(StartProblem::Bridge { bridge, why });
+            };
+            let Some(carrier) = offered(&spec.plugin).bridge else {
+                wrong("its plugin has no hook `bridge`".to_owned());
+                continue;
+            };
+            let chain = match spec.chain.as_ref().and_then(|name| builder.chains.get(name)) {
+                None => None,
+                Some(chain) => match ChainSet::compile(chain, offered, self.core.new_generation(), hub) {
+                    Ok(set) => Some(Arc::new(set)),
+                    Err(error) => {
+                        wrong(error.to_string());
+                        continue;
+                    }
+                },
+            };
+            // What doesn't compile was told before.
+            let rules = |rules: &[bridge::BridgeRule]| -> Vec<Rule> {
+                rules.iter().filter_map(|rule| rule.compile().ok()).collect()
+            };
+            let (outgoing, incoming) = (rules(&spec.outgoing), rules(&spec.incoming));
+            let session = self.core.new_session_id();
+            made.push((Bridge::new(spec, session, outgoing, incoming, chain), carrier));
+        }
+        if made.is_empty() || !problems.is_empty() {
+            return Ok(());
+        }
+        let all = made.iter().map(|(bridge, _)| bridge.clone()).collect();
+        assert!(
+            self.core.bridges.set(Bridges::new(all)).is_ok(),
+            "bridges are put together once"
+        );
+        for ((bridge, carrier), jobs) in made.into_iter().zip(self.core.jobs.iter().cycle()) {
+            let job: Job = Box::new(move |shard: &Rc<Shard>| bridge::spawn(shard, &bridge, carrier));
+            if jobs.send(job).await.is_err() {
+                return Err(worker_gone());
+            }
+        }
+        Ok(())
     }
 
     /// Lets every shard accept from every listener.
@@ -324,6 +421,7 @@ impl Running {
             tokio::task::spawn_local(async move {
                 core.stop();
                 let cut = core.drained(deadline).await;
+                core.bridges_drained(deadline).await;
                 for plugin in plugins {
                     let _ = tokio::time::timeout(deadline, plugin.stop(deadline)).await;
                 }

@@ -1,7 +1,7 @@
 //! The broker's shared state, and what the broker does by itself once a tick.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -17,9 +17,10 @@ use super::session::{Kick, Session};
 use super::shard::{Job, Shard};
 use super::timers::{Due, Timers};
 use crate::blocking::BlockingPool;
+use crate::bridge::{BridgeCounts, Bridges};
 use crate::broker::Gauges;
 use crate::clock::Clock;
-use crate::hooks::{ChainSet, EventSink, HookMask};
+use crate::hooks::{ChainSet, EventSink, HookMask, PluginCounts};
 use crate::host::{PluginMetrics, PluginTimers};
 use crate::metrics::{Counts, Level, ShardHolds, ShardMetrics};
 use crate::retained::Retained;
@@ -46,6 +47,8 @@ pub(crate) struct Core {
     pub(crate) blocking: BlockingPool,
     pub(crate) plugin_timers: PluginTimers,
     pub(crate) plugin_metrics: PluginMetrics,
+    /// Bridges; never set when there are none.
+    pub(crate) bridges: OnceLock<Bridges>,
     /// What concerns all chains.
     chains: ArcSwap<AllChains>,
     /// Hands work to a shard.
@@ -97,6 +100,7 @@ impl Core {
             blocking,
             plugin_timers: PluginTimers::default(),
             plugin_metrics: PluginMetrics::default(),
+            bridges: OnceLock::new(),
             chains: ArcSwap::default(),
             jobs,
             stop: watch::Sender::new(false),
@@ -193,6 +197,30 @@ impl Core {
             memory_max: u64::try_from(self.settings.memory_max)
                 .ok()
                 .filter(|max| *max < i64::MAX as u64),
+        }
+    }
+
+    /// Returns what the plugins of each listener's chain did: listener, plugins in the chain's order.
+    pub(crate) fn plugin_counts(&self) -> Vec<(Arc<str>, Vec<PluginCounts>)> {
+        let listeners = self.listeners.iter();
+        listeners
+            .map(|listener| (listener.name.clone(), listener.chain.load().counts()))
+            .collect()
+    }
+
+    /// Returns what the bridges did.
+    pub(crate) fn bridge_counts(&self) -> Vec<BridgeCounts> {
+        self.bridges.get().map(Bridges::counts).unwrap_or_default()
+    }
+
+    /// Waits until the bridges have carried out what waits, at most so long.
+    pub(crate) async fn bridges_drained(&self, deadline: Duration) {
+        if let Some(bridges) = self.bridges.get()
+            && tokio::time::timeout(deadline, bridges.drained()).await.is_err()
+        {
+            for bridge in bridges.counts().iter().filter(|bridge| bridge.queued > 0) {
+                tracing::warn!(bridge = %bridge.name, queued = bridge.queued, "messages are lost: they were not carried out in time");
+            }
         }
     }
 

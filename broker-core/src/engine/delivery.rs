@@ -83,8 +83,10 @@ impl Shard {
         events: &EventSink,
     ) -> usize {
         let matches = self.topics().get(&self.core.routes, message.topic);
+        let bridges = self.core.bridges.get();
+        let carried = bridges.map_or(0, |bridges| bridges.wanting(message.topic));
         let mut receivers = 0;
-        if !matches.is_empty() {
+        if !matches.is_empty() || carried != 0 {
             let mut scratch = self.scratch();
             let mut outgoing = Outgoing::new(message, received_at, &mut scratch);
             let mut copies = Copies::default();
@@ -94,6 +96,7 @@ impl Shard {
             for group in matches.groups() {
                 receivers += usize::from(self.to_group(group, &mut outgoing, &mut copies, by, None));
             }
+            receivers += bridges.map_or(0, |bridges| bridges.carry(carried, &mut outgoing, by));
         }
         tell(events, EventKind::Published, |event| {
             event.topic = Some(message.topic.as_str().into());
@@ -594,13 +597,24 @@ pub(crate) fn mounted(topic: TopicRef<'_>, mount: &str) -> Option<TopicName> {
 impl Shard {
     /// Publishes a message of the broker's own: a plugin's, the embedder's. No chain is asked.
     pub(crate) fn publish_own(self: &Rc<Self>, message: &Message) -> usize {
+        let events = self.core.events();
+        self.publish_as(message, Publisher::BROKER, None, &events)
+    }
+
+    /// Publishes a message that has passed its chain, or passes none. `chain` is asked whether it is retained.
+    pub(crate) fn publish_as(
+        &self,
+        message: &Message,
+        by: Publisher<'_>,
+        chain: Option<&Arc<ChainSet>>,
+        events: &EventSink,
+    ) -> usize {
         let now = self.read_clock();
         if message.retain {
             // A limit that is reached is counted; there is nobody to tell.
-            let _ = self.keep_retained(None, &message.into(), now);
+            let _ = self.keep_retained(chain, &message.into(), now);
         }
-        let events = self.core.events();
-        self.route(message.into(), now, Publisher::BROKER, &events)
+        self.route(message.into(), now, by, events)
     }
 
     /// Sends a message to one client alone, whatever it is subscribed to: the answer to a control request.

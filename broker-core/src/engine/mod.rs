@@ -7,9 +7,11 @@
 //! | `registry`, `session` | Sessions by Client Identifier, and what stands behind a Session's lock |
 //! | `attach` | a connection takes a Session, gives it back, and how a Session ends |
 //! | `delivery` | from a message to the outputs of its receivers |
+//! | `pass` | the way through a chain of a message that no client's packet brings |
 //! | `retain` | keeping Retained Messages, and sending them for a new subscription |
 //! | `subscribe` | what SUBSCRIBE and UNSUBSCRIBE change |
 //! | `memory` | what messages take, and what is refused when memory runs out |
+//! | `status` | publishing what the broker says of itself |
 //! | `will` | Will Messages when they are due |
 //! | `wheel`, `timers` | Keep Alives; everything else that happens later |
 //! | `listener` | a listener at run time |
@@ -19,10 +21,12 @@ pub(crate) mod core;
 pub(crate) mod delivery;
 pub(crate) mod listener;
 pub(crate) mod memory;
+pub(crate) mod pass;
 pub(crate) mod registry;
 pub(crate) mod retain;
 pub(crate) mod session;
 pub(crate) mod shard;
+pub(crate) mod status;
 pub(crate) mod subscribe;
 pub(crate) mod timers;
 pub(crate) mod wheel;

@@ -23,6 +23,7 @@ use super::wheel::Wheel;
 use crate::metrics::ShardMetrics;
 use crate::net::Socket;
 use crate::routing::TopicCache;
+use crate::sys::SysTree;
 
 /// Bytes that one read takes at most.
 pub(crate) const READ_BYTES: usize = 128 * 1024;
@@ -61,6 +62,8 @@ pub(crate) struct Shard {
     flusher: RefCell<Option<Waker>>,
     pool: RefCell<Vec<Vec<u8>>>,
     now: Cell<Timestamp>,
+    /// What was published of `$SYS`; only one shard does that.
+    pub(super) sys: RefCell<Option<SysTree>>,
     /// What the other shards hold.
     pub(super) others: Cell<Others>,
 }
@@ -69,6 +72,8 @@ impl Shard {
     /// Returns the shard `index` of `core`.
     pub(crate) fn new(core: Arc<Core>, index: usize) -> Rc<Self> {
         let now = core.clock.now();
+        let interval = core.settings.sys_interval.filter(|_| index == 0);
+        let sys = interval.map(|interval| SysTree::new(interval, now));
         Rc::new(Self {
             metrics: core.metrics[index].clone(),
             wheel: RefCell::new(Wheel::new(now)),
@@ -81,6 +86,7 @@ impl Shard {
             pool: RefCell::default(),
             now: Cell::new(now),
             others: Cell::default(),
+            sys: RefCell::new(sys),
             core,
             index,
         })
@@ -292,6 +298,7 @@ impl Shard {
         self.look_at_others();
         if self.index == 0 {
             self.core.tick(self, now);
+            self.publish_sys(now);
         }
     }
 }

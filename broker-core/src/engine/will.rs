@@ -5,13 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use broker_types::{Message, Source, Timestamp};
-use plugin_api::{AclItem, AclRequest, Action, ClientView, EventKind, MessageEdit, MessageParts};
+use plugin_api::{ClientView, EventKind};
 
 use super::core::tell;
-use super::delivery::{Publisher, mounted, unmounted};
+use super::delivery::{Publisher, unmounted};
+use super::pass::pass;
 use super::session::{Session, Will};
 use super::shard::Shard;
-use crate::hooks::{ChainSet, Decision, HookMask, Outcome, Step, Verdict};
+use crate::hooks::{ChainSet, HookMask};
 
 impl Shard {
     /// Publishes the Will Message of a Session whose Will Delay Interval has passed.
@@ -90,60 +91,6 @@ async fn pass_chain(will: Will, chain: &Arc<ChainSet>) -> Option<Vec<Message>> {
             None => return Some(out),
         }
     }
-    if chain.mask().has(HookMask::AUTHORIZE) && !is_allowed(&message, &client, chain).await {
-        return Some(out);
-    }
-    if !chain.mask().has(HookMask::PUBLISH) {
-        out.push(absolute(message, &client.mount)?);
-        return Some(out);
-    }
-    let slots = chain.interest(message.topic.as_ref()).publish;
-    let mut edit = MessageEdit::new(MessageParts::of(&message, Source::Will));
-    let step = match chain.publish(&client, slots, &mut edit) {
-        Step::Now(published) => Step::Now((published, edit.take_kept().map(|patch| *patch))),
-        Step::Later(pending) => Step::Later(pending),
-    };
-    let (published, patch) = match step {
-        Step::Now(done) => done,
-        Step::Later(pending) => {
-            let (published, patch) = pending.await;
-            (published, Some(patch))
-        }
-    };
-    out.extend(published.emitted);
-    if published.verdict == Verdict::Pass {
-        let patch = patch.unwrap_or_default();
-        let edited = MessageEdit::with_patch(MessageParts::of(&message, Source::Will), patch).to_message();
-        out.push(absolute(edited, &client.mount)?);
-    }
+    pass(message, Source::Will, &client, chain, &mut out).await;
     Some(out)
-}
-
-/// Asks whether the client may publish its Will Message, now that it fires.
-async fn is_allowed(message: &Message, client: &Arc<ClientView>, chain: &Arc<ChainSet>) -> bool {
-    let topic = message.topic.as_str();
-    let item = AclItem {
-        topic,
-        qos: message.qos,
-        retain: message.retain,
-        share: None,
-    };
-    let request = AclRequest {
-        action: Action::Publish,
-        items: &[item],
-    };
-    let mut decisions = vec![Decision::default()];
-    if let Step::Later(pending) = chain.authorize(client, &request, &mut decisions) {
-        decisions = pending.await;
-    }
-    let outcome = decisions.first().map(|decision| &decision.outcome);
-    matches!(outcome, Some(Outcome::Allow { max_qos }) if message.qos <= *max_qos)
-}
-
-/// Puts the mount before a message's topic.
-fn absolute(mut message: Message, mount: &str) -> Option<Message> {
-    if !mount.is_empty() {
-        message.topic = mounted(message.topic.as_ref(), mount)?;
-    }
-    Some(message)
 }

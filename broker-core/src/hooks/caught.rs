@@ -9,11 +9,19 @@ use std::task::{Context, Poll};
 use plugin_api::{Fault, FaultKind};
 
 /// A plugin's call under way.
-pub(super) type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
+pub(crate) type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
 
 /// Calls plugin code; a panic becomes a fault. The caller throws away whatever the call had changed by then.
 pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| panicked(&*payload))
+}
+
+/// Makes a call that has to be awaited; panics become faults.
+pub(crate) async fn caught_call<'a, T>(start: impl FnOnce() -> Call<'a, T>) -> Result<T, Fault> {
+    match caught(start) {
+        Ok(call) => Caught::new(call).await,
+        Err(fault) => Err(fault),
+    }
 }
 
 fn panicked(payload: &(dyn Any + Send)) -> Fault {

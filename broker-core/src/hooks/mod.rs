@@ -48,6 +48,7 @@ use std::pin::Pin;
 pub(crate) use acl_cache::{AclCache, Stamp};
 pub(crate) use authenticate::AuthOutcome;
 pub(crate) use authorize::{Decision, Outcome, PendingAuthorize};
+pub(crate) use caught::caught_call;
 pub use chain::ChainError;
 pub(crate) use chain::ChainSet;
 pub use counts::PluginCounts;

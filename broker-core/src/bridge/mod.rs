@@ -1,0 +1,263 @@
+//! Bridges: messages that go to another system, and come from it. A plugin carries; what is here queues, repeats, maps
+//! topics and keeps messages from going in circles. A bridge is none of a listener's links and has no Session: routing
+//! asks the bridges' own table of filters, which costs one branch when there is no bridge.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `rule` | which topics, and what they are called on the other side |
+//! | `queue` | what waits to be carried out: bounded, the oldest makes room |
+//! | `run` | the two tasks of a bridge |
+//!
+//! Messages that wait are in memory only. What a bridge brought in is never carried out by the same bridge.
+
+mod queue;
+mod rule;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use broker_proto::Outgoing;
+use broker_types::TopicRef;
+use plugin_api::Plugin;
+
+use crate::engine::delivery::Publisher;
+use crate::hooks::ChainSet;
+use crate::routing::Interest;
+use queue::{Queue, Waiting};
+
+pub use rule::BridgeRule;
+pub(crate) use rule::Rule;
+pub(crate) use run::spawn;
+
+/// Bridges that one broker may have.
+pub(crate) const BRIDGES_MAX: usize = Interest::SLOTS as usize;
+
+/// A bridge as an embedder or the configuration describes it.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use broker_core::{BridgeRule, BridgeSpec, Broker, Listener};
+/// # fn carrier() -> Arc<dyn plugin_api::Plugin> { unimplemented!() }
+///
+/// let cloud = BridgeSpec::new("cloud", carrier())
+///     .outgoing(BridgeRule::new("plant/+/state/#").to("acme/+/#"))
+///     .incoming(BridgeRule::new("acme/cmd/#").to("plant/cmd/#"));
+/// let builder = Broker::builder().listener(Listener::tcp("127.0.0.1:1883").anonymous(true)).bridge(cloud);
+/// ```
+#[derive(Clone)]
+pub struct BridgeSpec {
+    pub(crate) name: Arc<str>,
+    pub(crate) plugin: Arc<dyn Plugin>,
+    pub(crate) chain: Option<String>,
+    pub(crate) outgoing: Vec<BridgeRule>,
+    pub(crate) incoming: Vec<BridgeRule>,
+    pub(crate) queued_messages_max: usize,
+    pub(crate) queued_bytes_max: usize,
+}
+
+impl std::fmt::Debug for BridgeSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BridgeSpec")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl BridgeSpec {
+    /// Returns a bridge that `plugin`, which must have the hook `bridge`, carries for, without rules.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>, plugin: Arc<dyn Plugin>) -> Self {
+        Self {
+            name: name.into(),
+            plugin,
+            chain: None,
+            outgoing: Vec::new(),
+            incoming: Vec::new(),
+            queued_messages_max: 10_000,
+            queued_bytes_max: 64 * 1024 * 1024,
+        }
+    }
+
+    /// Lets what comes in pass the chain that the builder holds under `name`: its hooks authorize and publish see the
+    /// messages of a client whose Client Identifier and user name are the bridge's name. Default: none.
+    #[must_use]
+    pub fn chain(mut self, name: impl Into<String>) -> Self {
+        self.chain = Some(name.into());
+        self
+    }
+
+    /// Carries messages out that `rule` is for; of several rules the first that fits counts.
+    #[must_use]
+    pub fn outgoing(mut self, rule: BridgeRule) -> Self {
+        self.outgoing.push(rule);
+        self
+    }
+
+    /// Takes messages in that `rule` is for; of several rules the first that fits counts, and what fits none is dropped.
+    /// Without any rule everything comes in under the topic that the plugin gave it.
+    #[must_use]
+    pub fn incoming(mut self, rule: BridgeRule) -> Self {
+        self.incoming.push(rule);
+        self
+    }
+
+    /// Sets how many messages, and how many bytes of them, may wait to be carried out; default: 10,000 and 64 MiB. When
+    /// there are more, the oldest are dropped.
+    #[must_use]
+    pub const fn queue_max(mut self, messages: usize, bytes: usize) -> Self {
+        self.queued_messages_max = messages;
+        self.queued_bytes_max = bytes;
+        self
+    }
+}
+
+/// What a bridge did so far, and what waits for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BridgeCounts {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Messages that wait to be carried out.
+    pub queued: usize,
+    /// Their bytes.
+    pub queued_bytes: usize,
+    /// Messages that the other side has taken.
+    pub sent: u64,
+    /// Messages that came from the other side and were published.
+    pub received: u64,
+    /// Messages that were not carried: the queue was full, they expired, no rule or Topic Name fits, or the chain refused.
+    pub dropped: u64,
+    /// Calls of the plugin that failed.
+    pub faults: u64,
+    /// The last call in each direction went well.
+    pub up: bool,
+}
+
+/// A bridge at run time.
+pub(crate) struct Bridge {
+    pub(crate) name: Arc<str>,
+    /// Names it as a publisher; no Session has the same.
+    pub(crate) session: u64,
+    pub(crate) outgoing: Vec<Rule>,
+    pub(crate) incoming: Vec<Rule>,
+    pub(crate) chain: Option<Arc<ChainSet>>,
+    queue: Queue,
+    sent: AtomicU64,
+    received: AtomicU64,
+    dropped: AtomicU64,
+    faults: AtomicU64,
+    egress_down: AtomicBool,
+    ingress_down: AtomicBool,
+}
+
+impl Bridge {
+    pub(crate) fn new(
+        spec: &BridgeSpec,
+        session: u64,
+        outgoing: Vec<Rule>,
+        incoming: Vec<Rule>,
+        chain: Option<Arc<ChainSet>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            name: spec.name.clone(),
+            session,
+            outgoing,
+            incoming,
+            chain,
+            queue: Queue::new(spec.queued_messages_max, spec.queued_bytes_max),
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
+            egress_down: AtomicBool::new(false),
+            ingress_down: AtomicBool::new(false),
+        })
+    }
+
+    /// Takes a message that matches one of its filters. False: it goes nowhere.
+    fn take(&self, message: &mut Outgoing<'_>) -> bool {
+        let topic = message.topic();
+        let Some(rule) = self.outgoing.iter().position(|rule| rule.filter.matches(topic)) else {
+            return false;
+        };
+        let waiting = Waiting {
+            stored: message.shared().clone(),
+            rule,
+        };
+        let dropped = self.queue.push(waiting);
+        self.drop_count(dropped);
+        true
+    }
+
+    fn drop_count(&self, messages: usize) {
+        self.dropped.fetch_add(messages as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> BridgeCounts {
+        let (queued, queued_bytes) = self.queue.len();
+        let down = self.egress_down.load(Ordering::Relaxed) || self.ingress_down.load(Ordering::Relaxed);
+        BridgeCounts {
+            name: self.name.clone(),
+            queued,
+            queued_bytes,
+            sent: self.sent.load(Ordering::Relaxed),
+            received: self.received.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            faults: self.faults.load(Ordering::Relaxed),
+            up: !down,
+        }
+    }
+}
+
+/// All bridges of a broker.
+pub(crate) struct Bridges {
+    all: Vec<Arc<Bridge>>,
+    interest: Interest,
+}
+
+impl Bridges {
+    /// Returns the table of at most [`BRIDGES_MAX`] bridges.
+    pub(crate) fn new(all: Vec<Arc<Bridge>>) -> Self {
+        let mut interest = Interest::default();
+        for (bridge, slot) in all.iter().zip(0..) {
+            for rule in &bridge.outgoing {
+                interest.add(&rule.filter, slot);
+            }
+        }
+        Self { all, interest }
+    }
+
+    /// Tells whether some bridge may want messages with `topic`: a bit for each.
+    #[inline]
+    pub(crate) fn wanting(&self, topic: TopicRef<'_>) -> u64 {
+        self.interest.slots(topic)
+    }
+
+    /// Gives a message to the bridges in `wanting`, except to the one that brought it in. Returns how many that were.
+    pub(crate) fn carry(&self, mut wanting: u64, message: &mut Outgoing<'_>, by: Publisher<'_>) -> usize {
+        let mut receivers = 0;
+        while wanting != 0 {
+            let bridge = &self.all[wanting.trailing_zeros() as usize];
+            wanting &= wanting - 1;
+            if bridge.session != by.session {
+                receivers += usize::from(bridge.take(message));
+            }
+        }
+        receivers
+    }
+
+    /// Returns what each did.
+    pub(crate) fn counts(&self) -> Vec<BridgeCounts> {
+        self.all.iter().map(|bridge| bridge.counts()).collect()
+    }
+
+    /// Waits until nothing waits to be carried out.
+    pub(crate) async fn drained(&self) {
+        for bridge in &self.all {
+            bridge.queue.emptied().await;
+        }
+    }
+}

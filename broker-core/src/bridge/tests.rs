@@ -1,0 +1,1 @@
+//! Bridges in a broker that runs.
