@@ -1,5 +1,6 @@
 //! Other people's clients against this broker: mosquitto's, paho for Python, mqtt.js. What they say is the judge. A client
 //! that isn't installed is named in one line and not run; the gate installs them and makes absence a failure.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::PathBuf;

@@ -264,45 +264,4 @@ mod tests {
             assert_eq!(set.decide(&client, Action::Publish, "a"), expected);
         }
     }
-
-    /// `CARGO_PROFILE_TEST_OPT_LEVEL=3 cargo test -p plugin-acl-file -- --ignored --nocapture cost`
-    #[test]
-    #[ignore = "measures; needs optimisation"]
-    fn cost_of_a_decision() {
-        let user = |n: usize| Rule {
-            who: Who {
-                users: Users::These(vec![format!("u{n}").into()]),
-                ..Who::default()
-            },
-            effect: Effect {
-                publish: Some(true),
-                ..Effect::default()
-            },
-            topics: vec![Pattern::parse(&format!("plant/{n}/%u/#"), Holes::All).unwrap()],
-        };
-        let everybody = |n: usize| Rule {
-            who: Who::default(),
-            topics: vec![Pattern::parse(&format!("area{n}/+/x"), Holes::All).unwrap()],
-            ..user(n)
-        };
-        for (what, rules) in [
-            ("1000 users", (0..1000).map(user).collect::<Vec<_>>()),
-            ("1000 rules for everybody", (0..1000).map(everybody).collect()),
-        ] {
-            let set = RuleSet::new(rules, Fallback::Deny, false);
-            let client = Identity {
-                user: Some("u500"),
-                client: "c",
-                attributes: &[],
-            };
-            for topic in ["plant/500/u500/a/b", "area500/b/x", "elsewhere/x"] {
-                let start = std::time::Instant::now();
-                let rounds = 1_000_000;
-                for _ in 0..rounds {
-                    std::hint::black_box(set.decide(&client, Action::Publish, std::hint::black_box(topic)));
-                }
-                println!("{what}, {topic}: {} ns", start.elapsed().as_nanos() / rounds);
-            }
-        }
-    }
 }
