@@ -1,4 +1,5 @@
 //! When the broker reads and goes on: nothing that has arrived may lie there until more arrives.
+#![forbid(unsafe_code)]
 
 mod common;
 

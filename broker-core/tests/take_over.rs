@@ -1,5 +1,6 @@
 //! Sessions that change hands while everybody talks at once: one connection has a Session, no packet is torn, nothing comes
 //! twice that must come once.
+#![forbid(unsafe_code)]
 
 mod common;
 
