@@ -58,6 +58,18 @@ pub(crate) struct Ending {
     pub(crate) expiry: Option<u32>,
 }
 
+/// What keeps a connection from taking a Session at once.
+enum Obstacle {
+    /// It has ended, and only its place is still there.
+    Ended,
+    /// It has to end first.
+    MustEnd,
+    /// Its Will Message has to be published first.
+    WillDue,
+    /// Another connection has it; the receiver hears when that has let go.
+    Connected(ClientHandle, oneshot::Receiver<()>),
+}
+
 /// What a Session that ended leaves to others.
 struct Left {
     subscriptions: Vec<Held>,
@@ -95,57 +107,66 @@ impl Shard {
             let (session, _) = self.core.sessions.get_or_insert(&client.id, || {
                 Arc::new(self.new_session(client.id.clone(), &opening.listener, owner.clone()))
             });
-            let mut state = session.lock();
-            if state.ended {
-                drop(state);
-                self.core.sessions.remove(&session);
-                continue;
-            }
-            let present = !state.fresh;
-            if present && state.owner != owner && !opening.listener.shared_sessions {
-                return Err(ReasonCode::ClientIdentifierNotValid);
-            }
-            if let Some(link) = state.link.as_deref_mut() {
-                let handle = link.handle;
-                let (done, released) = oneshot::channel();
-                link.waiting.push(done);
-                link.kick(Kick::because(ReasonCode::SessionTakenOver));
-                drop(state);
-                self.metrics.take_overs.one();
-                let events = opening.chain.events();
-                tell(events, EventKind::SessionTakenOver, |event| {
-                    describe(event, &client)
-                });
-                if tokio::time::timeout(RELEASE_MAX, released).await.is_err() {
-                    self.wrest(&session, handle);
+            let obstacle = {
+                let mut state = session.lock();
+                let present = !state.fresh;
+                let foreign = state.owner != owner && !opening.listener.shared_sessions;
+                if present && foreign && !state.ended {
+                    return Err(ReasonCode::ClientIdentifierNotValid);
                 }
-                self.read_clock();
-                continue;
-            }
-            // Timers are coarse, and what is over is over before they say so [MQTT-4.1.0-2].
-            let over = state.expiry_timer.is_some_and(|timer| timer.is_due(self.now()));
-            if (opening.clean_start || over) && present {
-                drop(state);
-                self.end_session(&session);
-                continue;
-            }
-            if state.will.as_ref().is_some_and(|will| will.is_due(self.now())) {
-                drop(state);
-                self.fire_due_will(&session, self.now());
-                continue;
-            }
-            state.owner = owner;
-            let chain = opening.chain.clone();
-            let received = self.link(&session, &mut state, opening, |out| welcome(present, out));
-            drop(state);
-            let kind = if present {
-                EventKind::SessionResumed
-            } else {
-                EventKind::SessionCreated
+                match self.obstacle(&mut state, present, opening.clean_start) {
+                    Some(obstacle) => obstacle,
+                    None => {
+                        state.owner = owner;
+                        let chain = opening.chain.clone();
+                        let received = self.link(&session, &mut state, opening, |out| welcome(present, out));
+                        drop(state);
+                        let kind = match present {
+                            true => EventKind::SessionResumed,
+                            false => EventKind::SessionCreated,
+                        };
+                        tell(chain.events(), kind, |event| describe(event, &client));
+                        return Ok(Attached { session, received });
+                    }
+                }
             };
-            tell(chain.events(), kind, |event| describe(event, &client));
-            return Ok(Attached { session, received });
+            match obstacle {
+                Obstacle::Ended => self.core.sessions.remove(&session),
+                Obstacle::MustEnd => self.end_session(&session),
+                Obstacle::WillDue => self.fire_due_will(&session, self.now()),
+                Obstacle::Connected(handle, released) => {
+                    self.metrics.take_overs.one();
+                    let events = opening.chain.events();
+                    tell(events, EventKind::SessionTakenOver, |event| {
+                        describe(event, &client)
+                    });
+                    if tokio::time::timeout(RELEASE_MAX, released).await.is_err() {
+                        self.wrest(&session, handle);
+                    }
+                    self.read_clock();
+                }
+            }
         }
+    }
+
+    /// Returns what keeps a connection from taking the Session at once. The connection that has it is told to go.
+    fn obstacle(&self, state: &mut State, present: bool, clean_start: bool) -> Option<Obstacle> {
+        if state.ended {
+            return Some(Obstacle::Ended);
+        }
+        if let Some(link) = state.link.as_deref_mut() {
+            let (done, released) = oneshot::channel();
+            link.waiting.push(done);
+            link.kick(Kick::because(ReasonCode::SessionTakenOver));
+            return Some(Obstacle::Connected(link.handle, released));
+        }
+        // Timers are coarse, and what is over is over before they say so [MQTT-4.1.0-2].
+        let over = state.expiry_timer.is_some_and(|timer| timer.is_due(self.now()));
+        if (clean_start || over) && present {
+            return Some(Obstacle::MustEnd);
+        }
+        let will_due = state.will.as_ref().is_some_and(|will| will.is_due(self.now()));
+        will_due.then_some(Obstacle::WillDue)
     }
 
     /// Makes the connection the Session's own.
