@@ -24,6 +24,10 @@ mod routing;
 mod settings;
 mod start;
 mod sys;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use bridge::{BridgeCounts, BridgeRule, BridgeSpec};
 pub use broker::{Broker, Gauges, Handle, Shutdown};

@@ -205,8 +205,11 @@ impl Page {
     }
 }
 
+/// A counter by the name of its load.
+type Load = (&'static str, fn(&Counts) -> u64);
+
 /// Counters whose load is shown: how much they grow in a minute.
-const LOADS: [(&str, fn(&Counts) -> u64); 9] = [
+const LOADS: [Load; 9] = [
     ("messages/received", |counts| counts.received.total()),
     ("messages/sent", |counts| counts.sent.total()),
     ("publish/dropped", Counts::dropped),

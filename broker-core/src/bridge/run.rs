@@ -169,8 +169,8 @@ async fn publish(shard: &Rc<Shard>, bridge: &Bridge, client: &Arc<ClientView>, m
         None => EventSink::default(),
     };
     for message in &out {
-        shard.publish_as(message, by, bridge.chain.as_ref(), &events);
         bridge.received.fetch_add(1, Ordering::Relaxed);
+        shard.publish_as(message, by, bridge.chain.as_ref(), &events);
     }
 }
 
