@@ -170,12 +170,17 @@ fn exactly_once_over_hundreds_of_broken_connections() {
         while all.len() < MESSAGES.into() || !known.is_empty() {
             let mut client = Client::connect(addr, &persistent("receiver"));
             // What it didn't acknowledge comes again only with the next connection.
-            client.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            client
+                .stream
+                .set_read_timeout(Some(Duration::from_millis(100)))
+                .unwrap();
             for _ in 0..random.below(25) {
                 if all.len() == usize::from(MESSAGES) && known.is_empty() {
                     break;
                 }
-                let Some(Some(packet)) = client.try_next() else { break };
+                let Some(Some(packet)) = client.try_next() else {
+                    break;
+                };
                 match packet.kind() {
                     3 => {
                         let (_, id, payload) = packet.publish(4);

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use broker_proto::{
-    Ack, AckKind, AckOut, AckProperties, Disconnect, Packet, PacketType, Progress, SubAck, Subscribe, UnsubAck,
-    Unsubscribe, UserBlock,
+    Ack, AckKind, AckOut, AckProperties, Disconnect, Packet, PacketType, Progress, SubAck, Subscribe,
+    UnsubAck, Unsubscribe, UserBlock,
 };
 use broker_types::{PacketId, ReasonCode};
 use bytes::Bytes;
@@ -185,7 +185,7 @@ impl Connection {
                 reasons,
                 feeds,
             } => {
-                self.feeds.extend(feeds);
+                self.feeds.append(feeds);
                 self.reply(&Packet::SubAck(SubAck {
                     packet_id,
                     reasons: Cow::Owned(reasons),
@@ -194,10 +194,13 @@ impl Connection {
                 // SUBACK first: Retained Messages may come before it, but no client expects that.
                 self.answer();
                 self.shard.lend_replies(&mut self.replies);
-                self.feed();
+                self.feeds.advance(&self.shard, &self.session);
                 Ok(())
             }
             Resumed::Unsubscribed { packet_id, reasons } => {
+                if !self.feeds.is_empty() {
+                    self.feeds.stop_unsubscribed(&self.session);
+                }
                 self.reply(&Packet::UnsubAck(UnsubAck {
                     packet_id,
                     reasons: Cow::Owned(reasons),
@@ -212,16 +215,6 @@ impl Connection {
             } => self.controlled(token, outcome, reply),
             Resumed::Challenged(step) => self.challenged(step),
             Resumed::Close => Err(End::silent(ReasonCode::UnspecifiedError, true)),
-        }
-    }
-
-    /// Sends Retained Messages as far as there is room.
-    pub(super) fn feed(&mut self) {
-        while let Some(feed) = self.feeds.first_mut() {
-            if !feed.advance(&self.shard, &self.session) {
-                return;
-            }
-            self.feeds.remove(0);
         }
     }
 

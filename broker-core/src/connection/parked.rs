@@ -14,7 +14,7 @@ use plugin_api::{AclItem, AclRequest, Action, ClientView, SubscribeEdit, Unsubsc
 use super::publish::Settled;
 use super::run::Connection;
 use crate::engine::listener::ListenerState;
-use crate::engine::retain::Feed;
+use crate::engine::retain::Feeds;
 use crate::engine::session::Session;
 use crate::engine::shard::Shard;
 use crate::engine::subscribe::Wish;
@@ -35,7 +35,7 @@ pub(super) enum Resumed {
     Subscribed {
         packet_id: PacketId,
         reasons: Vec<ReasonCode>,
-        feeds: Vec<Feed>,
+        feeds: Feeds,
     },
     /// An UNSUBSCRIBE was carried out.
     Unsubscribed {
@@ -173,7 +173,7 @@ impl SubscribeJob {
             return Resumed::Close;
         }
         let mut reasons = Vec::with_capacity(filters.len());
-        let mut feeds = Vec::new();
+        let mut feeds = Feeds::default();
         for (at, ((filter, asked), allowed)) in filters.into_iter().zip(allowed).enumerate() {
             if at % SLICE == SLICE - 1 {
                 tokio::task::yield_now().await;
@@ -184,11 +184,14 @@ impl SubscribeJob {
                     Err(FilterError::Close) => return Resumed::Close,
                     Err(FilterError::Refused(reason)) => reason,
                     Ok(wish) => {
+                        let requested = wish.requested.clone();
                         let (reason, feed) =
                             asker
                                 .shard
                                 .subscribe(&asker.session, &asker.client, &asker.chain, wish);
-                        feeds.extend(feed);
+                        if let Some(feed) = feed {
+                            feeds.begin(requested, feed);
+                        }
                         reason
                     }
                 },

@@ -27,7 +27,7 @@ use crate::engine::attach::Ending;
 use crate::engine::core::tell;
 use crate::engine::listener::ListenerState;
 use crate::engine::memory::PartialBytes;
-use crate::engine::retain::Feed;
+use crate::engine::retain::Feeds;
 use crate::engine::session::{Kick, Session};
 use crate::engine::shard::{READ_BYTES, Shard, write_out};
 use crate::engine::wheel::BeatKey;
@@ -83,7 +83,7 @@ pub(super) struct Connection {
     /// A look at the first message that waits.
     pub(super) looking: Option<Box<Looking>>,
     /// Retained Messages on their way.
-    pub(super) feeds: Vec<Feed>,
+    pub(super) feeds: Feeds,
     pub(super) rare: Box<Rare>,
     pub(super) acl: AclCache,
     pub(super) interest: InterestCache,
@@ -253,7 +253,7 @@ impl Connection {
             looked_ahead: 0,
             pings_ahead: 0,
             looking: None,
-            feeds: Vec::new(),
+            feeds: Feeds::default(),
             rare: Box::new(rare),
             acl: AclCache::default(),
             interest: InterestCache::default(),
@@ -329,7 +329,7 @@ impl Connection {
             self.look_at_waiting(cx);
         }
         if !self.feeds.is_empty() {
-            self.feed();
+            self.feeds.advance(&self.shard, &self.session);
         }
         loop {
             if self.is_throttled(cx)? {

@@ -1,10 +1,11 @@
 //! Keeping Retained Messages (MQTT 5.0 section 3.3.1.3), and sending them for a new subscription.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker_proto::{Delivery, MessageRef, Stored};
-use broker_types::{QoS, ReasonCode, SubscriptionId, Timestamp, TopicFilter};
+use broker_types::{QoS, ReasonCode, SubscriptionFilter, SubscriptionId, Timestamp, TopicFilter};
 use plugin_api::EventKind;
 
 use super::session::Session;
@@ -16,6 +17,8 @@ use crate::retained::Cursor;
 const FEED_QUEUED_MAX: usize = 64;
 /// Bytes that may wait in an output before more Retained Messages are sent to it.
 const FEED_BYTES_MAX: usize = 64 * 1024;
+/// Pages that are looked up in a row before others get their turn.
+const FEED_PAGES: usize = 16;
 
 impl Shard {
     /// Keeps `message`, whose topic is absolute, or clears its topic if the payload is empty `[MQTT-3.3.1-6]`. The hooks of
@@ -48,9 +51,12 @@ impl Shard {
         }
         let stored = Arc::new(Stored::counted(message, now, self.ledger()));
         let settings = &core.settings;
-        let full = core.retained.count() >= settings.retained_max
-            || core.retained.bytes() + stored.size() as u64 > settings.retained_bytes_max;
-        if full && core.retained.get(message.topic, now).is_none() {
+        let before = core.retained.get(message.topic, now);
+        let freed = before.as_ref().map_or(0, |before| before.size() as u64);
+        let full = before.is_none() && core.retained.count() >= settings.retained_max
+            || core.retained.bytes().saturating_sub(freed) + stored.size() as u64
+                > settings.retained_bytes_max;
+        if full {
             self.metrics.retained_refused.one();
             return Err(ReasonCode::QuotaExceeded);
         }
@@ -89,7 +95,7 @@ impl Feed {
     }
 
     /// Sends as much as there is room for. True: it is done.
-    pub(crate) fn advance(&mut self, shard: &Shard, session: &Arc<Session>) -> bool {
+    fn advance(&mut self, shard: &Shard, session: &Arc<Session>, pages: &mut usize) -> bool {
         loop {
             while let Some(stored) = self.page.pop() {
                 // RETAIN is set because of the subscription, whatever Retain As Published says [MQTT-3.3.1-8].
@@ -111,6 +117,13 @@ impl Feed {
             if !has_room(session) {
                 return false;
             }
+            if *pages == 0 {
+                if let Some(link) = session.lock().link.as_deref_mut() {
+                    link.wake();
+                }
+                return false;
+            }
+            *pages -= 1;
             shard
                 .core
                 .retained
@@ -120,14 +133,56 @@ impl Feed {
     }
 }
 
+/// The Retained Messages on their way to one Session, by the filter that the client asked for: who subscribes once more
+/// while they come gets them from the beginning, and never waits for more than it has subscriptions.
+#[derive(Debug, Default)]
+pub(crate) struct Feeds(BTreeMap<SubscriptionFilter, Feed>);
+
+impl Feeds {
+    /// Tells whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Begins to send for the subscription that the client knows as `requested`.
+    pub(crate) fn begin(&mut self, requested: SubscriptionFilter, feed: Feed) {
+        self.0.insert(requested, feed);
+    }
+
+    /// Begins to send all of `others` too.
+    pub(crate) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
+    /// Sends as much as there is room for, and for as long as it may. The Session's owner is woken when there is more to do.
+    pub(crate) fn advance(&mut self, shard: &Shard, session: &Arc<Session>) {
+        let mut pages = FEED_PAGES;
+        while let Some(mut first) = self.0.first_entry() {
+            if !first.get_mut().advance(shard, session, &mut pages) {
+                return;
+            }
+            first.remove();
+        }
+    }
+
+    /// Stops what belongs to subscriptions that were given up `[MQTT-3.10.4-2]`.
+    pub(crate) fn stop_unsubscribed(&mut self, session: &Session) {
+        let state = session.lock();
+        self.0
+            .retain(|requested, _| state.subscriptions.get(requested).is_some());
+    }
+}
+
 /// Tells whether a Session takes more Retained Messages now; if not, its owner is woken when it does.
 fn has_room(session: &Session) -> bool {
     let mut state = session.lock();
     let queued = state.outbound.queued_messages();
+    let queued_max = state.listener.limits.queued_messages_max.min(FEED_QUEUED_MAX);
     let Some(link) = state.link.as_deref_mut() else {
         return false;
     };
-    let room = queued < FEED_QUEUED_MAX && link.out.len() < FEED_BYTES_MAX && !link.held;
+    let bytes_max = link.outbox_bytes_max.min(FEED_BYTES_MAX);
+    let room = queued < queued_max && link.out.len() < bytes_max && !link.held;
     link.wants_drained |= !room;
     room
 }

@@ -2,6 +2,7 @@
 //! owns it. Everything that other shards touch stands behind one lock, which is held for one append or one look and
 //! never across an await; nobody holds two of them.
 
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -10,6 +11,8 @@ use broker_proto::{Outbound, ReceivedIds, Stored, Token, WriteBuf};
 use broker_types::{
     ClientHandle, ClientId, Message, ProtocolVersion, ReasonCode, SubscriptionFilter, Timestamp,
 };
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use plugin_api::{ClientInfo, ClientView};
 use tokio::sync::oneshot;
 
@@ -275,9 +278,13 @@ impl Subscriber for Arc<Session> {
     }
 }
 
-/// What one client is subscribed to, by the filter that it asked for.
+/// What one client is subscribed to, by the filter that it asked for. The filters are the client's choice, so the hash is a
+/// keyed one.
 #[derive(Debug, Default)]
-pub(crate) struct Subscriptions(Vec<Held>);
+pub(crate) struct Subscriptions {
+    held: HashTable<Held>,
+    hasher: RandomState,
+}
 
 /// One subscription.
 #[derive(Clone, Debug)]
@@ -293,26 +300,27 @@ pub(crate) struct Held {
 impl Subscriptions {
     /// Returns how many there are.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.held.len()
     }
 
     /// Returns the subscription the client knows as `requested`.
     pub(crate) fn get(&self, requested: &SubscriptionFilter) -> Option<&Held> {
-        self.0
-            .binary_search_by(|held| held.requested.cmp(requested))
-            .ok()
-            .map(|at| &self.0[at])
+        self.held.find(self.hasher.hash_one(requested), |held| {
+            held.requested == *requested
+        })
     }
 
     /// Holds `held` and returns what it replaces.
     pub(crate) fn insert(&mut self, held: Held) -> Option<Held> {
+        let hash = self.hasher.hash_one(&held.requested);
         match self
-            .0
-            .binary_search_by(|other| other.requested.cmp(&held.requested))
+            .held
+            .find_mut(hash, |other| other.requested == held.requested)
         {
-            Ok(at) => Some(std::mem::replace(&mut self.0[at], held)),
-            Err(at) => {
-                self.0.insert(at, held);
+            Some(other) => Some(std::mem::replace(other, held)),
+            None => {
+                let rehash = |held: &Held| self.hasher.hash_one(&held.requested);
+                self.held.insert_unique(hash, held, rehash);
                 None
             }
         }
@@ -320,25 +328,26 @@ impl Subscriptions {
 
     /// Gives up what the client knows as `requested`.
     pub(crate) fn remove(&mut self, requested: &SubscriptionFilter) -> Option<Held> {
-        let at = self
-            .0
-            .binary_search_by(|held| held.requested.cmp(requested))
+        let hash = self.hasher.hash_one(requested);
+        let found = self
+            .held
+            .find_entry(hash, |held| held.requested == *requested)
             .ok()?;
-        Some(self.0.remove(at))
+        Some(found.remove().0)
     }
 
-    /// Returns all of them.
+    /// Returns all of them, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Held> {
-        self.0.iter()
+        self.held.iter()
     }
 
     /// Returns the subscriber class for a message: that of the matching subscription with the highest QoS.
     pub(crate) fn class_for(&self, message: &Stored) -> u32 {
-        if self.0.iter().all(|held| held.options.class == 0) {
+        if self.iter().all(|held| held.options.class == 0) {
             return 0;
         }
         let topic = message.message().topic;
-        let matching = self.0.iter().filter(|held| held.routed.filter.matches(topic));
+        let matching = self.iter().filter(|held| held.routed.filter.matches(topic));
         matching
             .max_by_key(|held| held.options.qos)
             .map_or(0, |held| held.options.class)
@@ -346,6 +355,6 @@ impl Subscriptions {
 
     /// Gives all of them up.
     pub(crate) fn take(&mut self) -> Vec<Held> {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.held).into_iter().collect()
     }
 }
