@@ -39,13 +39,16 @@ pub(crate) const BRIDGES_MAX: usize = Interest::SLOTS as usize;
 ///
 /// ```no_run
 /// use std::sync::Arc;
-/// use broker_core::{BridgeRule, BridgeSpec, Broker, Listener};
-/// # fn carrier() -> Arc<dyn plugin_api::Plugin> { unimplemented!() }
+/// use broker_core::{BridgeRule, BridgeSpec, Broker, BrokerBuilder, Listener};
 ///
-/// let cloud = BridgeSpec::new("cloud", carrier())
-///     .outgoing(BridgeRule::new("plant/+/state/#").to("acme/+/#"))
-///     .incoming(BridgeRule::new("acme/cmd/#").to("plant/cmd/#"));
-/// let builder = Broker::builder().listener(Listener::tcp("127.0.0.1:1883").anonymous(true)).bridge(cloud);
+/// fn with_cloud(carrier: Arc<dyn plugin_api::Plugin>) -> BrokerBuilder {
+///     let cloud = BridgeSpec::new("cloud", carrier)
+///         .outgoing(BridgeRule::new("plant/+/state/#").to("acme/+/#"))
+///         .incoming(BridgeRule::new("acme/cmd/#").to("plant/cmd/#"));
+///     Broker::builder()
+///         .listener(Listener::tcp("127.0.0.1:1883").anonymous(true))
+///         .bridge(cloud)
+/// }
 /// ```
 #[derive(Clone)]
 pub struct BridgeSpec {
