@@ -98,9 +98,8 @@ impl Registry {
 
     /// Returns how many Sessions have a connection.
     pub(crate) fn connected(&self) -> usize {
-        let lock = |part: &Mutex<HashTable<Arc<Session>>>| {
-            part.lock().unwrap_or_else(PoisonError::into_inner).len()
-        };
+        let lock =
+            |part: &Mutex<HashTable<Arc<Session>>>| part.lock().unwrap_or_else(PoisonError::into_inner).len();
         self.connected.iter().map(lock).sum()
     }
 
