@@ -122,6 +122,16 @@ fn states(builder: &BrokerBuilder, problems: &mut Vec<StartProblem>) -> Vec<Arc<
                 });
             }
             let limits = Arc::new(listener.limits.clone().unwrap_or_else(|| builder.limits.clone()));
+            // Nothing would ever be read with one of these at zero.
+            for (what, limit) in [
+                ("receive_maximum", usize::from(limits.receive_maximum)),
+                ("outbox_bytes_max", limits.outbox_bytes_max),
+            ] {
+                if limit == 0 {
+                    let why = "at least one is needed".to_owned();
+                    problems.push(StartProblem::Setting { what, why });
+                }
+            }
             let connections_max = limits.connections_max.unwrap_or_else(files_for_connections);
             Arc::new(ListenerState::new(
                 name.into(),
