@@ -182,6 +182,7 @@ impl Newcomer {
         let mut terms = Terms {
             keep_alive: granted.keep_alive,
             session_expiry: granted.session_expiry,
+            session_expiry_max: limits.session_expiry_max.unwrap_or(u32::MAX),
             user: Vec::new(),
             server_reference: None,
             expires_in: None,
@@ -251,7 +252,8 @@ impl Newcomer {
         tracing::debug!(client_id = %client.id, listener = %self.listener.name, peer = %self.peer, %version, "connected");
         let rare = Rare {
             auth_method: connect.auth_method.map(Into::into),
-            session_expiry: terms.session_expiry,
+            session_expiry: connect.session_expiry,
+            session_expiry_max: terms.session_expiry_max,
             expires: terms.expires_in.map(|time| Box::pin(tokio::time::sleep(time))),
             rate: Rate::new(&limits),
             ..Rare::default()
@@ -477,6 +479,10 @@ impl Newcomer {
         let Some(will) = &connect.will else {
             return Ok(None);
         };
+        // What the broker says of itself is not for clients to say.
+        if will.topic.as_str().starts_with("$SYS/") {
+            return Err(ReasonCode::NotAuthorized);
+        }
         let topic: TopicName = mounted(will.topic, &client.mount).ok_or(ReasonCode::TopicNameInvalid)?;
         let message = Message {
             topic,
@@ -579,6 +585,7 @@ impl Newcomer {
 struct Terms {
     keep_alive: u16,
     session_expiry: u32,
+    session_expiry_max: u32,
     user: Vec<(String, String)>,
     server_reference: Option<String>,
     expires_in: Option<Duration>,
@@ -587,9 +594,9 @@ struct Terms {
 impl Terms {
     fn cap_session_expiry(&mut self, cap: Option<Duration>) {
         if let Some(cap) = cap {
-            self.session_expiry = self
-                .session_expiry
-                .min(u32::try_from(cap.as_secs()).unwrap_or(u32::MAX));
+            let cap = u32::try_from(cap.as_secs()).unwrap_or(u32::MAX);
+            self.session_expiry_max = self.session_expiry_max.min(cap);
+            self.session_expiry = self.session_expiry.min(cap);
         }
     }
 

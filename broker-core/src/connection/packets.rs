@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use broker_proto::{
-    Ack, AckKind, AckOut, AckProperties, Disconnect, Packet, PacketType, Progress, SubAck, Subscribe,
-    UnsubAck, Unsubscribe, UserBlock,
+    Ack, AckKind, AckOut, AckProperties, Disconnect, Outbound, Packet, PacketType, Progress, ProtocolError,
+    SubAck, Subscribe, UnsubAck, Unsubscribe, UserBlock,
 };
 use broker_types::{PacketId, ReasonCode};
 use bytes::Bytes;
@@ -37,11 +37,7 @@ impl Connection {
                 let payload = shared.map(|frame| frame.slice_ref(publish.payload));
                 self.publish(&publish, payload.as_ref())
             }
-            Packet::PubAck(ack) => {
-                let progress = self.session.lock().outbound.handle_puback(ack.packet_id);
-                self.progressed(&ack, progress?);
-                Ok(())
-            }
+            Packet::PubAck(ack) => self.finished(&ack, Outbound::handle_puback),
             Packet::PubRec(ack) => self.pubrec(&ack),
             Packet::PubRel(ack) => {
                 if let Some(token) = self.inbound.handle_pubrel(ack.packet_id)? {
@@ -49,11 +45,7 @@ impl Connection {
                 }
                 Ok(())
             }
-            Packet::PubComp(ack) => {
-                let progress = self.session.lock().outbound.handle_pubcomp(ack.packet_id);
-                self.progressed(&ack, progress?);
-                Ok(())
-            }
+            Packet::PubComp(ack) => self.finished(&ack, Outbound::handle_pubcomp),
             Packet::Subscribe(subscribe) => self.subscribe(&subscribe),
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
             Packet::PingReq => {
@@ -120,6 +112,23 @@ impl Connection {
     pub(super) fn protocol_error(&self, what: &'static str) -> End {
         self.shard.metrics.protocol_errors.one();
         End::with_text(ReasonCode::ProtocolError, what)
+    }
+
+    /// PUBACK or PUBCOMP came.
+    fn finished(
+        &mut self,
+        ack: &Ack<'_>,
+        handle: impl FnOnce(&mut Outbound, PacketId) -> Result<Progress, ProtocolError>,
+    ) -> Result<(), End> {
+        let progress = {
+            let mut state = self.session.lock();
+            if state.link_of(self.handle).is_none() {
+                return Ok(());
+            }
+            handle(&mut state.outbound, ack.packet_id)
+        };
+        self.progressed(ack, progress?);
+        Ok(())
     }
 
     fn pubrec(&mut self, ack: &Ack<'_>) -> Result<(), End> {
@@ -223,12 +232,13 @@ impl Connection {
         if self.rare.session_expiry == 0 && packet.session_expiry.is_some_and(|expiry| expiry != 0) {
             return self.protocol_error("the session expiry interval was zero and must stay so");
         }
-        let cap = self.listener.limits.session_expiry_max.unwrap_or(u32::MAX);
         let ending = Ending {
             reason: packet.reason,
             by_server: false,
             will: packet.reason != ReasonCode::NORMAL_DISCONNECTION,
-            expiry: packet.session_expiry.map(|expiry| expiry.min(cap)),
+            expiry: packet
+                .session_expiry
+                .map(|expiry| expiry.min(self.rare.session_expiry_max)),
         };
         End {
             ending,

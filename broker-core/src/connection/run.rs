@@ -96,8 +96,9 @@ pub(super) struct Connection {
 pub(super) struct Rare {
     /// The Authentication Method of the CONNECT.
     pub(super) auth_method: Option<Box<str>>,
-    /// The Session Expiry Interval of the CONNECT, in seconds.
+    /// The Session Expiry Interval that the CONNECT asked for, in seconds, and the longest that the client may have.
     pub(super) session_expiry: u32,
+    pub(super) session_expiry_max: u32,
     /// Nothing is read before.
     pub(super) throttled: Option<Pin<Box<Sleep>>>,
     /// The socket takes nothing; then the connection is given up.

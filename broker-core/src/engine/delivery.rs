@@ -174,6 +174,7 @@ impl Shard {
         for _ in 0..2 {
             let picked = self
                 .pick_by_plugin(group, message)
+                .filter(|picked| without != Some(picked.who.id))
                 .or_else(|| group.pick(published, without));
             let Some(Subscription { who, options }) = picked else {
                 return false;

@@ -97,25 +97,22 @@ impl Feed {
     /// Sends as much as there is room for. True: it is done.
     fn advance(&mut self, shard: &Shard, session: &Arc<Session>, pages: &mut usize) -> bool {
         loop {
-            while let Some(stored) = self.page.pop() {
-                // RETAIN is set because of the subscription, whatever Retain As Published says [MQTT-3.3.1-8].
-                let ids = self.id.as_slice();
-                let how = Delivery {
-                    qos: self.qos,
-                    retain: true,
-                    ids,
-                    shared: false,
-                };
-                shard.deliver_stored(session, &stored, &how, self.class);
-                if !has_room(session) {
-                    return self.page.is_empty() && self.cursor.is_done();
-                }
-            }
-            if self.cursor.is_done() {
+            if self.page.is_empty() && self.cursor.is_done() {
                 return true;
             }
             if !has_room(session) {
                 return false;
+            }
+            if let Some(stored) = self.page.pop() {
+                // RETAIN is set because of the subscription, whatever Retain As Published says [MQTT-3.3.1-8].
+                let how = Delivery {
+                    qos: self.qos,
+                    retain: true,
+                    ids: self.id.as_slice(),
+                    shared: false,
+                };
+                shard.deliver_stored(session, &stored, &how, self.class);
+                continue;
             }
             if *pages == 0 {
                 if let Some(link) = session.lock().link.as_deref_mut() {

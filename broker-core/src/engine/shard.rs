@@ -100,13 +100,20 @@ impl Shard {
             tokio::select! {
                 _ = end.wait_for(|end| *end) => break,
                 job = jobs.recv() => match job {
-                    Some(job) => job(&self),
+                    Some(job) => self.survive(|| job(&self)),
                     None => break,
                 },
-                () = ticks.next() => self.tick(),
+                () = ticks.next() => self.survive(|| self.tick()),
             }
         }
         flusher.abort();
+    }
+
+    /// Runs what belongs to no connection. A panic in it must not end all connections of the shard.
+    fn survive(&self, run: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            self.metrics.panics.one();
+        }
     }
 
     /// Returns the present moment, as the broker's clock says, and remembers it for [`Self::now`].

@@ -111,7 +111,8 @@ impl Shared {
 fn is_stale(path: &Path, address: &SockAddr) -> bool {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
     let refused = || {
-        let probe = RawSocket::new(Domain::UNIX, Type::STREAM, None).map(|probe| probe.connect(address));
+        let probe = RawSocket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)
+            .map(|probe| probe.connect(address));
         matches!(probe, Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused)
     };
     is_socket && refused()
