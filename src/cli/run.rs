@@ -8,7 +8,7 @@ use clap::Args;
 use jackfield::assemble::assemble;
 use jackfield::config_file::{ListenerSettings, Settings};
 use jackfield::{Broker, StartError, StartProblem};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::{Exit, Failure, Outcome};
 use super::source::{Overrides, flag, listen, load, loaders, runtime};
@@ -58,6 +58,8 @@ impl Run {
                 tracing::warn!(code = warning.code, place, "{}", warning.message);
             }
             raise_file_limit();
+            // Before anybody is told that the broker is there: a signal that came sooner would end it like any program.
+            let mut signals = Signals::new()?;
             let builder = assemble(&loaded.settings, &loaders()).await.map_err(|errors| {
                 let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
                 Failure::new(Exit::Configuration, texts.join("\njackfield: "))
@@ -65,9 +67,8 @@ impl Run {
             let broker = builder.start().await.map_err(|error| start_failure(&error))?;
             let unconfigured = self.config.is_none() && self.listen.is_empty();
             greet(&broker, unconfigured && is_for_trying(&loaded.settings));
-            let signal = wait_for_signal().await?;
-            tracing::info!(signal, "stopping");
-            stop(broker).await
+            tracing::info!(signal = signals.next().await, "stopping");
+            stop(broker, &mut signals).await
         })
     }
 }
@@ -94,37 +95,46 @@ fn greet(broker: &Broker, only_tried: bool) {
     }
 }
 
-/// Returns the name of the signal that came. SIGHUP would end the program; it is what other brokers reload for, so it is
-/// answered instead.
-async fn wait_for_signal() -> Result<&'static str, Failure> {
-    let listen = |kind| {
-        signal(kind)
-            .map_err(|error| Failure::new(Exit::Internal, format!("can't listen for signals: {error}")))
-    };
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut hangup = listen(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => return Ok("SIGINT"),
-            _ = terminate.recv() => return Ok("SIGTERM"),
-            _ = hangup.recv() => tracing::warn!("reloading is not available in this version; nothing was changed"),
+/// The signals that end the broker. SIGHUP would end the program; it is what other brokers reload for, so it is answered
+/// instead.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|error| Failure::new(Exit::Internal, format!("can't listen for signals: {error}")))
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns the name of the next that ends the broker.
+    async fn next(&mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.hangup.recv() => tracing::warn!("reloading is not available in this version; nothing was changed"),
+            }
         }
     }
 }
 
 /// Stops in order; a second signal doesn't wait for anybody.
-async fn stop(broker: Broker) -> Outcome {
+async fn stop(broker: Broker, signals: &mut Signals) -> Outcome {
     tokio::select! {
-        shutdown = broker.shutdown(GOODBYE) => {
-            tracing::info!(cut = shutdown.cut, "stopped");
-            Ok(())
-        }
-        signal = wait_for_signal() => {
-            tracing::warn!(signal = signal?, "stopped at once");
-            Ok(())
-        }
+        shutdown = broker.shutdown(GOODBYE) => tracing::info!(cut = shutdown.cut, "stopped"),
+        signal = signals.next() => tracing::warn!(signal, "stopped at once"),
     }
+    Ok(())
 }
 
 /// The exit code of the first problem; all of them in words.
