@@ -378,7 +378,12 @@ fn happened(event: ClientEvent<'_>) -> Result<Happened, Failure> {
                 .reason_string
                 .map_or(String::new(), |text| format!(": {text}"));
             let message = format!("the broker ended the connection: {}{text}", disconnect.reason);
-            return Err(Failure::new(Exit::Failed, message));
+            // It goes away in the end, whether it says so first or not.
+            let exit = match disconnect.reason {
+                ReasonCode::ServerShuttingDown => Exit::Unavailable,
+                _ => Exit::Failed,
+            };
+            return Err(Failure::new(exit, message));
         }
         _ => Happened::Other,
     })
