@@ -26,7 +26,7 @@ use exit::Outcome;
     name = "jackfield",
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 69 address or peer not available, 70 internal error,\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 69 address or peer not available, 70 internal error, \
                   74 input or output failed, 77 not permitted, 78 wrong configuration."
 )]
 struct Cli {

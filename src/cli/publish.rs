@@ -17,7 +17,7 @@ use super::source::runtime;
 #[command(
     disable_help_flag = true,
     group = ArgGroup::new("what").required(true),
-    after_help = "Ends with 0 when the broker has all messages, with the Reason Code of a refused CONNECT, with 1 when a\n\
+    after_help = "Ends with 0 when the broker has all messages, with the Reason Code of a refused CONNECT, with 1 when a \
                   message was refused, with 69 when the broker can't be reached."
 )]
 pub(crate) struct Publish {

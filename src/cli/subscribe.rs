@@ -17,8 +17,8 @@ use super::source::runtime;
 #[derive(Debug, Args)]
 #[command(
     disable_help_flag = true,
-    after_help = "Ends with 0 when it has what it waited for or was interrupted, with the Reason Code of a refused CONNECT,\n\
-                  with 1 when every subscription was refused, with 27 when -W is over, with 69 when the broker can't be\n\
+    after_help = "Ends with 0 when it has what it waited for or was interrupted, with the Reason Code of a refused CONNECT, \
+                  with 1 when every subscription was refused, with 27 when -W is over, with 69 when the broker can't be \
                   reached or goes away."
 )]
 pub(crate) struct Subscribe {
