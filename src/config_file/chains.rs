@@ -9,7 +9,7 @@ use super::check::Checks;
 use super::plugins::Plugins;
 use super::schema::did_you_mean;
 use super::settings::{ChainSettings, FaultPolicy, Instance, UseSettings};
-use super::shape::{Chain, Combine, OnFault, Options, Plugin, Use, UseTable};
+use super::shape::{Chain, Combine, Options, Plugin, Use, UseTable};
 use super::tree::Path;
 
 /// The chains of the file, and what making lists of them needs.
@@ -84,9 +84,7 @@ impl<'a> Chains<'a> {
                 {
                     checks.narrow(&known.hooks, wanted, name, &path.key("on"));
                 }
-                if entry.on_error == Some(OnFault::Allow) || entry.on_timeout == Some(OnFault::Allow) {
-                    warn_allow(path, checks);
-                }
+                checks.warn_allow(&[entry.on_error, entry.on_timeout], path);
             }
             (None, Some(name)) => {
                 if entry.has_settings() {
@@ -308,11 +306,6 @@ impl<'a> Chains<'a> {
             }
         }
     }
-}
-
-fn warn_allow(path: &Path, checks: &mut Checks<'_>) {
-    let message = "`allow` lets everybody through when the plugin fails".to_owned();
-    checks.warn("allow_on_fault", message, path, None);
 }
 
 /// What the entry says wins over what the instance says; `on_timeout` follows `on_error` where only that is said.

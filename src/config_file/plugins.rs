@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::check::Checks;
 use super::later;
 use super::schema::{self, did_you_mean};
-use super::shape::{Options, Plugin};
+use super::shape::{OnFault, Options, Plugin};
 use super::tree::Path;
 
 /// The loaders there are, by kind.
@@ -39,6 +39,7 @@ pub(super) async fn find<'a>(
     for (name, plugin) in plugins {
         let path = Path::of(["plugins", name]);
         checks.name(&path, name);
+        checks.warn_allow(&[plugin.on_error, plugin.on_timeout], &path);
         let known = find_one(plugin, loaders, &path, checks).await;
         if let Some(known) = &known {
             known
@@ -136,6 +137,14 @@ impl Known<'_> {
 }
 
 impl Checks<'_> {
+    /// Warns where one of `said`, which stand in the table at `path`, opens the door when the plugin is down.
+    pub(super) fn warn_allow(&mut self, said: &[Option<OnFault>], path: &Path) {
+        if said.contains(&Some(OnFault::Allow)) {
+            let message = "`allow` lets everybody through when the plugin fails".to_owned();
+            self.warn("allow_on_fault", message, path, None);
+        }
+    }
+
     /// Narrows the hooks `has` to `wanted`, which stands at `path`; says what isn't there.
     pub(super) fn narrow(
         &mut self,
