@@ -1,0 +1,11 @@
+//! The program as its user meets it: a process with a command line, signals, an exit code and two streams.
+//!
+//! What a command does with its arguments is tested beside it, in `src/cli`; here is only what needs a process.
+#![forbid(unsafe_code)]
+
+mod check;
+mod clients;
+mod help;
+mod life;
+mod passwd;
+mod program;
