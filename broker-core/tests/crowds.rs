@@ -1,4 +1,5 @@
 //! Many of something: half-open connections, filters, receivers of something large.
+#![forbid(unsafe_code)]
 
 mod common;
 

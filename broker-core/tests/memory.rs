@@ -1,4 +1,5 @@
 //! What a client can make grow, with its bound. One test, because it looks at the memory of the whole process.
+#![forbid(unsafe_code)]
 
 mod common;
 
@@ -10,6 +11,7 @@ use common::{Client, Connect, PATIENCE, PINGREQ, Running, open};
 
 const MIB: usize = 1024 * 1024;
 
+#[allow(clippy::unwrap_used, reason = "a test's helper")]
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = status.split(' ').nth(1).unwrap().parse().unwrap();

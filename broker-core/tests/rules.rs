@@ -1,4 +1,5 @@
 //! Rules that only the engine can keep: Will Messages, Sessions that end, mounts, shared groups, hooks that take their time.
+#![forbid(unsafe_code)]
 
 mod common;
 

@@ -27,7 +27,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         })
         .on_publish("device/+/fahrenheit", |_client, message| {
             let text = String::from_utf8_lossy(message.payload()).into_owned();
-            let Ok(fahrenheit) = text.trim().parse::<f64>() else { return Flow::Drop };
+            let Ok(fahrenheit) = text.trim().parse::<f64>() else {
+                return Flow::Drop;
+            };
             message.set_payload(format!("{:.1}", (fahrenheit - 32.0) / 1.8));
             Flow::Continue
         });
@@ -39,7 +41,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let broker = Broker::builder()
         .listener(Listener::tcp("127.0.0.1:0").name("devices").with_chain(devices))
-        .listener(Listener::tcp("127.0.0.1:0").name("readers").anonymous(true).with_chain(readers))
+        .listener(
+            Listener::tcp("127.0.0.1:0")
+                .name("readers")
+                .anonymous(true)
+                .with_chain(readers),
+        )
         .start()
         .await?;
     for (name, bind) in broker.listeners() {
@@ -47,7 +54,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let handle = broker.handle();
-    let hello = Message { retain: true, ..Message::new(TopicName::new("program/hello")?, "the program is up") };
+    let hello = Message {
+        retain: true,
+        ..Message::new(TopicName::new("program/hello")?, "the program is up")
+    };
     handle.publish(hello).await?;
 
     // Runs until its input ends.
