@@ -130,6 +130,10 @@ impl Clients for Core {
         Some(self.sessions.get(client_id)?.info())
     }
 
+    fn by_handle(&self, client: ClientHandle) -> Option<ClientInfo> {
+        Some(self.sessions.by_handle(client)?.info())
+    }
+
     fn connected(&self) -> usize {
         self.listeners.iter().map(|listener| listener.connections()).sum()
     }

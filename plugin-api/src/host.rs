@@ -135,6 +135,8 @@ pub struct ClientInfo {
 pub trait Clients: Send + Sync {
     /// Returns the Session of a Client Identifier.
     fn get(&self, client_id: &str) -> Option<ClientInfo>;
+    /// Returns the Session that has this Network Connection.
+    fn by_handle(&self, client: ClientHandle) -> Option<ClientInfo>;
     /// Returns the number of Network Connections.
     fn connected(&self) -> usize;
 }

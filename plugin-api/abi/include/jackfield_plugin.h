@@ -139,7 +139,7 @@ typedef struct jf_plugin {              /* one per instance, owned by the plugin
 
 typedef struct jf_host {                /* valid from create() until destroy() returns */
   uint32_t size; uint16_t abi_major, abi_minor; void *ctx;
-  void     (*log)(void *ctx, uint32_t level, jf_str text);
+  void     (*log)(void *ctx, uint32_t level /* 0 trace 1 debug 2 info 3 warn 4 error */, jf_str text);
   void     (*fault)(void *ctx, jf_str text);                       /* detail for the failure this thread is about to return or complete() */
   uint64_t (*now_ms)(void *ctx); uint64_t (*mono_ns)(void *ctx);
   int32_t  (*complete)(void *ctx, jf_token, int32_t status, const jf_out *const *outs, size_t n); /* finish a pending call, from any
