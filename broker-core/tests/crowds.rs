@@ -4,6 +4,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use broker_types::Limits;
@@ -149,4 +150,45 @@ fn a_long_search_for_retained_messages_holds_up_nobody() {
     done.join().unwrap();
     println!("others waited {slowest:?} at most");
     assert!(slowest < Duration::from_millis(500), "others waited {slowest:?}");
+}
+
+#[test]
+fn a_flood_leaves_time_for_a_trickle() {
+    let broker = Running::start(open().shards(1));
+    let mut subscriber = broker.connect(&Connect::v4("sub"));
+    subscriber.subscribe("flood", 0);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut floods: Vec<_> = (0..4)
+        .map(|n| {
+            let (addr, stop) = (broker.addr, stop.clone());
+            std::thread::spawn(move || {
+                let mut client = Client::connect(addr, &Connect::v4(&format!("flood-{n}")));
+                let batch = client.publish_bytes("flood", b"x", 0, 0).repeat(20_000);
+                while !stop.load(Ordering::Relaxed) {
+                    client.send(&batch);
+                }
+            })
+        })
+        .collect();
+    floods.push({
+        let stop = stop.clone();
+        std::thread::spawn(move || {
+            let patience = Some(Duration::from_millis(100));
+            subscriber.stream.set_read_timeout(patience).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                assert!(subscriber.try_next().is_some());
+            }
+        })
+    });
+    let mut trickle = broker.connect(&Connect::v4("trickle"));
+    let mut slowest = Duration::ZERO;
+    for _ in 0..10 {
+        let asked = Instant::now();
+        trickle.expect_quiet();
+        slowest = slowest.max(asked.elapsed());
+    }
+    stop.store(true, Ordering::Relaxed);
+    floods.into_iter().for_each(|flood| flood.join().unwrap());
+    println!("the trickle waited {slowest:?} at most");
+    assert!(slowest < PATIENCE / 4, "the trickle waited {slowest:?}");
 }

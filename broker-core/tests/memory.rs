@@ -13,8 +13,12 @@ const MIB: usize = 1024 * 1024;
 
 #[allow(clippy::unwrap_used, reason = "a test's helper")]
 fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: usize = status.split(' ').nth(1).unwrap().parse().unwrap();
+    let status = std::fs::read_to_string("/proc/self/statm").expect("linux");
+    let pages: usize = status
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .expect("pages");
     pages * 4096
 }
 

@@ -77,6 +77,24 @@ fn a_client_below_its_rate_limit_is_not_slowed() {
     assert_eq!(broker.handle().counts().rate_limited, 0);
 }
 
+/// A limit on bytes held no client back further than one read a second.
+#[test]
+fn a_limit_on_bytes_holds_on_the_average() {
+    let broker = Running::start(open().limits(limits(|limits| limits.rate_bytes = Some(20_000))));
+    let mut client = broker.connect(&Connect::v4("fast"));
+    let begin = Instant::now();
+    let bytes: Vec<u8> = (1..=50)
+        .flat_map(|id| client.publish_bytes("a", &[0; 1000], 1, id))
+        .collect();
+    client.send(&bytes);
+    (0..50).for_each(|_| _ = client.expect(4));
+    assert!(
+        begin.elapsed() > Duration::from_millis(1400),
+        "{:?}",
+        begin.elapsed()
+    );
+}
+
 /// The connection panicked: a buffer with more room than the large packet needs was filled beyond the packet's end.
 #[test]
 fn a_large_packet_behind_another_takes_no_byte_of_the_next() {

@@ -101,6 +101,7 @@ fn two_hundred_take_overs_by_eight_while_messages_come() {
         }
     }
     assert_eq!(open, 1, "connections that are still open");
+    assert_eq!(broker.handle().counts().panics, 0);
     assert_eq!(broker.shutdown(PATIENCE).cut, 0);
 }
 

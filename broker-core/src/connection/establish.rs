@@ -783,6 +783,19 @@ impl Connection {
         }
     }
 
+    /// The connection ended in the middle of a re-authentication: whoever keeps state for it is told.
+    pub(super) async fn abandon_exchange(&mut self) {
+        // What was asked last is not waited for any more.
+        self.parked = None;
+        if self.rare.exchanging.take().is_none() {
+            return;
+        }
+        let method = self.rare.auth_method.take().unwrap_or_default();
+        if let Some(owner) = self.chain.exchange_owner(&method) {
+            abandon(&owner, &self.client, &method, self.handle.0).await;
+        }
+    }
+
     /// Applies what a re-authentication granted. Client Identifier and mount stay.
     fn regrant(&mut self, grant: Grant) {
         let mut view = ClientView::clone(&self.client);

@@ -22,8 +22,8 @@ use crate::hooks::{
     Verdict,
 };
 
-/// The longest pause that a rate limit makes at a time.
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The least that is read at a time from a client whose bytes are limited.
+const SLOW_READ_MIN: usize = 1024;
 
 /// A message whose chain has been asked.
 pub(super) struct Settled {
@@ -531,6 +531,17 @@ impl Rate {
         let (messages, bytes) = (bucket(limits.rate_messages), bucket(limits.rate_bytes));
         (messages.is_some() || bytes.is_some()).then_some(Self { messages, bytes })
     }
+
+    /// Returns how much may be read at a time, so that no read is far ahead of the limit.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate is a positive u32"
+    )]
+    pub(super) fn read_max(&self) -> usize {
+        let bytes = self.bytes.as_ref();
+        bytes.map_or(usize::MAX, |bytes| (bytes.per_second as usize).max(SLOW_READ_MIN))
+    }
 }
 
 impl Bucket {
@@ -540,7 +551,7 @@ impl Bucket {
         let since = now.duration_since(self.filled).as_secs_f64();
         self.filled = now;
         self.left = (self.left + since * self.per_second).min(self.per_second) - amount;
-        (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / self.per_second).min(PAUSE_MAX))
+        (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / self.per_second))
     }
 }
 

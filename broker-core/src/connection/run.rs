@@ -23,6 +23,7 @@ use tokio::time::Sleep;
 
 use super::held::Looking;
 use super::parked::Parked;
+use super::publish::Rate;
 use crate::engine::attach::Ending;
 use crate::engine::core::tell;
 use crate::engine::listener::ListenerState;
@@ -40,6 +41,10 @@ const LARGE_PACKET: usize = 32 * 1024;
 const LARGE_START: usize = 64 * 1024;
 /// Bytes that are read ahead while a packet waits for a plugin: enough to see a PINGREQ, and the end.
 const AHEAD_MAX: usize = 16 * 1024;
+/// Memory for that when nothing has come yet.
+const AHEAD_MIN: usize = 256;
+/// Packets that are handed on before others get their turn: a read can bring sixty times as many.
+const TURN_PACKETS: usize = 1024;
 /// How long the owner waits for another shard to finish writing before it says goodbye.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
@@ -108,7 +113,7 @@ pub(super) struct Rare {
     /// Reason Strings of answers that wait for their turn.
     pub(super) texts: Vec<(PacketId, String)>,
     /// What is left of the client's rate limits.
-    pub(super) rate: Option<super::publish::Rate>,
+    pub(super) rate: Option<Rate>,
     /// A re-authentication under way.
     pub(super) exchanging: Option<super::establish::Exchanging>,
 }
@@ -351,6 +356,10 @@ impl Connection {
                 break;
             }
             self.hand_on_partial()?;
+            if self.more && !self.is_held_up() {
+                cx.waker().wake_by_ref();
+                return Ok(());
+            }
         }
         if self.closed {
             return Err(End::silent(ReasonCode::UnspecifiedError, false));
@@ -396,8 +405,8 @@ impl Connection {
                 }
                 Poll::Ready(read) => read?,
             };
-            if self.is_held_up() {
-                // What waits is to be polled for the first time.
+            if self.is_held_up() || self.more {
+                // What waits is to be polled for the first time, or others have their turn first.
                 cx.waker().wake_by_ref();
                 return Ok(());
             }
@@ -416,7 +425,9 @@ impl Connection {
             buf.resize(have + READ_BYTES, 0);
         }
         buf[..have].copy_from_slice(&self.partial);
-        let read = self.socket.poll_read(cx, &mut buf[have..]);
+        let most = self.rare.rate.as_ref().map_or(usize::MAX, Rate::read_max);
+        let end = buf.len().min(have.saturating_add(most));
+        let read = self.socket.poll_read(cx, &mut buf[have..end]);
         let result = match read {
             Poll::Pending => Poll::Pending,
             Poll::Ready(read) => Poll::Ready(self.came(read, &buf, have)),
@@ -496,8 +507,8 @@ impl Connection {
         self.awaited = 0;
         self.more = false;
         let mut at = 0;
-        loop {
-            if self.is_held_up() {
+        for packets in 0.. {
+            if self.is_held_up() || packets == TURN_PACKETS {
                 self.more = at < bytes.len();
                 break;
             }
@@ -533,7 +544,7 @@ impl Connection {
     /// `used` bytes have gone from `partial`. If its next packet has to wait, PINGREQ packets behind it needn't.
     fn look_ahead(&mut self, used: usize) {
         self.looked_ahead = self.looked_ahead.saturating_sub(used);
-        if self.more {
+        if self.more && self.is_held_up() {
             self.answer_pings_ahead();
         }
     }
@@ -544,7 +555,10 @@ impl Connection {
         let mut came = false;
         while !self.closed && self.partial.len() < AHEAD_MAX && self.awaited < LARGE_PACKET {
             let have = self.partial.len();
-            self.partial.reserve_exact(AHEAD_MAX - have);
+            if self.partial.capacity() == have {
+                self.partial
+                    .reserve_exact(have.max(AHEAD_MIN).min(AHEAD_MAX - have));
+            }
             let Poll::Ready(read) = self.socket.poll_read_to_end_of(cx, &mut self.partial) else {
                 self.heard_nothing();
                 break;
@@ -702,6 +716,7 @@ impl Connection {
         }
         self.detach(&end.ending);
         self.socket.shutdown();
+        self.abandon_exchange().await;
     }
 
     /// Takes what is still to be written, once nobody else is writing.
