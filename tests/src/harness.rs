@@ -7,15 +7,15 @@ mod foreign;
 mod plugged;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use broker_core::{Broker, BrokerBuilder, Chain, Clock, Handle, Listener};
+use broker_core::{Broker, BrokerBuilder, Chain, Clock, Handle, Listener, StartError};
 use broker_types::Limits;
 use plugin_api::{
     AclVerdict, Action, AuthRequest, AuthVerdict, ConnectEdit, ConnectFlow, ExchangeRequest, ExchangeVerdict,
 };
 
-use crate::wire::{Client, Connect, Version};
+use crate::wire::{Client, Connect, DEADLINE, Version};
 use foreign::Foreign;
 use plugged::Plugged;
 
@@ -118,21 +118,29 @@ impl TestBroker {
     /// If it does not start.
     #[must_use]
     pub fn start_with(change: impl FnOnce(&mut Setup)) -> Self {
+        Self::try_start_with(change).expect("the broker starts")
+    }
+
+    /// Starts a broker whose set-up may be wrong.
+    ///
+    /// # Errors
+    /// It says what is wrong.
+    pub fn try_start_with(change: impl FnOnce(&mut Setup)) -> Result<Self, StartError> {
         let mut setup = Setup::default();
         change(&mut setup);
         match std::env::var_os("JACKFIELD_TEST_BROKER") {
             Some(program) => {
                 let foreign = Foreign::start(&program, &setup.limits);
-                Self {
+                Ok(Self {
                     addr: foreign.addr(),
                     running: Running::Foreign(foreign),
-                }
+                })
             }
             None => Self::ours(setup),
         }
     }
 
-    fn ours(setup: Setup) -> Self {
+    fn ours(setup: Setup) -> Result<Self, StartError> {
         let clock = Clock::manual();
         let listener = setup.listens("test");
         // two shards, so that connections meet across them on every machine
@@ -146,11 +154,11 @@ impl TestBroker {
             .enable_all()
             .build()
             .expect("a runtime");
-        let broker = runtime.block_on(start).expect("the broker starts");
-        Self {
+        let broker = runtime.block_on(start)?;
+        Ok(Self {
             addr: broker.addr("test").expect("the listener has an address"),
             running: Running::Ours(broker, clock),
-        }
+        })
     }
 
     /// Returns where it listens.
@@ -237,4 +245,17 @@ impl Drop for TestBroker {
 #[must_use]
 pub fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
+}
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// If it doesn't within [`DEADLINE`].
+#[track_caller]
+pub fn eventually(condition: impl Fn() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < until, "it did not come true within {DEADLINE:?}");
+        std::thread::yield_now();
+    }
 }
