@@ -4,7 +4,7 @@
 use std::ffi::{CStr, c_char};
 use std::mem::{MaybeUninit, offset_of};
 
-use plugin_abi::{self as abi, Str, values::*};
+use plugin_abi::{self as abi, Shape, Str, values::*};
 
 /// The longest text of MQTT.
 pub(crate) const TEXT_MAX: usize = 65_535;
@@ -19,7 +19,7 @@ const ENTRY_TEXT_MAX: usize = 1 << 20;
 ///
 /// # Safety
 /// All bytes zero must be a value of the type, and a `u32` must stand at `SIZE_AT`.
-pub(crate) unsafe trait Sized32: Copy {
+pub(crate) unsafe trait Sized32: Copy + Shape {
     /// Where its size stands.
     const SIZE_AT: usize;
 }
@@ -32,7 +32,7 @@ macro_rules! sized {
 }
 sized!(Entry, Plugin, Interest, SessionStore, Bridge, Out,);
 
-/// Copies as much of a struct as its own size covers; the rest is zero. `None`: there is none, or it doesn't even cover
+/// Copies the fields of a struct that its own size covers wholly; the rest is zero. `None`: there is none, or it doesn't even cover
 /// `least` bytes.
 ///
 /// # Safety
@@ -46,16 +46,15 @@ pub(crate) unsafe fn copy<T: Sized32>(there: *const T, least: usize) -> Option<T
     if size < least {
         return None;
     }
+    // Half a pointer would be a pointer to anywhere.
+    let ends = T::FIELDS.iter().map(|(_, offset, size)| offset + size);
+    let covered = ends.filter(|end| *end <= size).max().unwrap_or(0);
     let mut here = MaybeUninit::<T>::zeroed();
-    // SAFETY: `there` has `size` bytes, `here` has those of T, and they are different memory.
+    // SAFETY: `there` has `size` bytes, `here` has those of T, none is copied beyond either, and they are different memory.
     unsafe {
-        std::ptr::copy_nonoverlapping(
-            there.cast::<u8>(),
-            here.as_mut_ptr().cast::<u8>(),
-            size.min(size_of::<T>()),
-        );
+        std::ptr::copy_nonoverlapping(there.cast::<u8>(), here.as_mut_ptr().cast::<u8>(), covered);
     }
-    // SAFETY: zeros are a value of T by its trait, and what was copied over them is the plugin's T.
+    // SAFETY: zeros are a value of T by its trait, and what was copied over them are whole fields of the plugin's T.
     Some(unsafe { here.assume_init() })
 }
 
@@ -188,20 +187,26 @@ mod tests {
         }
     }
 
-    /// Whatever size the other side says, what it covers is read and nothing else.
+    unsafe extern "C" fn nothing(_: *mut std::ffi::c_void, _: u64, _: *mut std::ffi::c_void) -> i32 {
+        0
+    }
+
+    /// Whatever size the other side says, the fields that it covers are read and nothing else.
     #[test]
     fn a_struct_is_read_as_far_as_it_says() {
         let mut there = [abi::Bridge {
             size: 0,
             rsv: 7,
             egress: None,
-            ingress: None,
+            ingress: Some(nothing),
         }; 2];
         for size in 0..=2 * size_of::<abi::Bridge>() {
             there[0].size = u32::try_from(size).unwrap();
             // SAFETY: two of them, so even the largest size can be read.
             let read = unsafe { copy(there.as_ptr(), 8) };
             assert_eq!(read.map(|bridge| bridge.rsv), (size >= 8).then_some(7), "{size}");
+            let ingress = read.and_then(|bridge| bridge.ingress);
+            assert_eq!(ingress.is_some(), size >= size_of::<abi::Bridge>(), "{size}");
         }
     }
 }
