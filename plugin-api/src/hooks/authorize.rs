@@ -48,7 +48,7 @@ pub enum AclVerdict {
     Skip,
     /// Yes.
     Allow,
-    /// Yes, with at most this QoS. A PUBLISH above it is refused with 0x9B, a subscription is granted less.
+    /// Yes, with at most this QoS. A PUBLISH above it is refused with 0x87, a subscription is granted less.
     AllowMaxQos(QoS),
     /// No.
     Deny(Denial),
