@@ -73,7 +73,7 @@ fn json(found: &Diagnostic) -> serde_json::Value {
     });
     json!({
         "severity": found.severity.to_string(),
-        "code": found.code,
+        "code": found.code.as_str(),
         "message": found.message,
         "label": found.label,
         "help": found.help,
@@ -108,14 +108,14 @@ fn annotation(found: &Diagnostic) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jackfield::config_file::{Place, Snippet};
+    use jackfield::config_file::{Code, Place, Snippet};
 
     use super::*;
 
     fn found() -> Diagnostic {
         Diagnostic {
             severity: Severity::Error,
-            code: "unknown_key",
+            code: Code::UnknownKey,
             message: "unknown key `x`".to_owned(),
             place: Some(Place {
                 origin: Origin::File("j.toml".into()),

@@ -55,7 +55,7 @@ impl Run {
             super::logging::start(&loaded.settings.log);
             for warning in loaded.report.iter() {
                 let place = warning.place.as_ref().map(ToString::to_string);
-                tracing::warn!(code = warning.code, place, "{}", warning.message);
+                tracing::warn!(code = %warning.code, place, "{}", warning.message);
             }
             raise_file_limit();
             // Before anybody is told that the broker is there: a signal that came sooner would end it like any program.

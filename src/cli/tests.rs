@@ -256,6 +256,6 @@ async fn mistakes_in_a_plugins_files_are_mistakes_of_the_configuration() {
         ..Sources::default()
     };
     let report = load(&sources).await.unwrap_err();
-    let codes: Vec<_> = report.iter().map(|found| found.code).collect();
+    let codes: Vec<_> = report.iter().map(|found| found.code.as_str()).collect();
     assert_eq!(codes, ["unknown_key", "bad_option"], "{report}");
 }

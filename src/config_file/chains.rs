@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::check::Checks;
+use super::code::Code;
 use super::plugins::Plugins;
 use super::schema::did_you_mean;
 use super::settings::{ChainSettings, FaultPolicy, Instance, UseSettings};
@@ -58,7 +59,7 @@ impl<'a> Chains<'a> {
                 .await;
             if let Some(way) = self.way_back(name) {
                 let message = format!("chain `{name}` contains itself: {}", way.join(" -> "));
-                checks.key_error("chain_cycle", message, &path, None);
+                checks.key_error(Code::ChainCycle, message, &path, None);
             }
         }
     }
@@ -89,13 +90,13 @@ impl<'a> Chains<'a> {
             (None, Some(name)) => {
                 if entry.has_settings() {
                     let message = "nothing else can stand beside `chain`".to_owned();
-                    checks.error("bad_entry", message, path);
+                    checks.error(Code::BadEntry, message, path);
                 }
                 self.check_chain(name, &path.key("chain"), checks);
             }
             (Some(_), Some(_)) | (None, None) => {
                 let message = "an entry of a chain needs either `plugin` or `chain`".to_owned();
-                checks.error("bad_entry", message, path);
+                checks.error(Code::BadEntry, message, path);
             }
         }
     }
@@ -114,13 +115,13 @@ impl<'a> Chains<'a> {
             None if self.chains.contains_key(name) => {
                 let help = format!("write `{{ chain = \"{name}\" }}`");
                 let message = format!("`{name}` is a chain, not a plugin");
-                return checks.error_with("unknown_plugin", message, path, Some(help));
+                return checks.error_with(Code::UnknownPlugin, message, path, Some(help));
             }
             None => {
                 let help = did_you_mean(name, self.plugins.keys().copied())
                     .or_else(|| Some(format!("declare it under `[plugins.{name}]`")));
                 return checks.error_with(
-                    "unknown_plugin",
+                    Code::UnknownPlugin,
                     format!("there is no plugin `{name}`"),
                     path,
                     help,
@@ -139,7 +140,12 @@ impl<'a> Chains<'a> {
     pub(super) fn check_chain(&self, name: &str, path: &Path, checks: &mut Checks<'_>) {
         if !self.chains.contains_key(name) && !checks.origins.is_pruned(&Path::of(["chains", name])) {
             let help = did_you_mean(name, self.chains.keys().map(String::as_str));
-            checks.error_with("unknown_chain", format!("there is no chain `{name}`"), path, help);
+            checks.error_with(
+                Code::UnknownChain,
+                format!("there is no chain `{name}`"),
+                path,
+                help,
+            );
         }
     }
 
@@ -288,7 +294,7 @@ impl<'a> Chains<'a> {
         {
             let path = Path::of(["chains", name]);
             checks.warn(
-                "unused",
+                Code::Unused,
                 format!("no listener uses the chain `{name}`"),
                 &path,
                 None,
@@ -298,7 +304,7 @@ impl<'a> Chains<'a> {
             if !self.instances.iter().any(|instance| instance.is_of(name)) {
                 let path = Path::of(["plugins", name]);
                 checks.warn(
-                    "unused",
+                    Code::Unused,
                     format!("no listener uses the plugin `{name}`"),
                     &path,
                     None,

@@ -1,5 +1,6 @@
 //! What the checks of the meaning share: where to report, and the rules for names.
 
+use super::code::Code;
 use super::diagnostic::{Diagnostic, Place, Report, Severity};
 use super::origins::Origins;
 use super::tree::Path;
@@ -12,36 +13,24 @@ pub(super) struct Checks<'a> {
 
 impl Checks<'_> {
     /// Reports the value at `path`.
-    pub(super) fn error(&mut self, code: &'static str, message: String, path: &Path) {
+    pub(super) fn error(&mut self, code: Code, message: String, path: &Path) {
         self.error_with(code, message, path, None);
     }
 
     /// Reports the value at `path` and says what to do.
-    pub(super) fn error_with(
-        &mut self,
-        code: &'static str,
-        message: String,
-        path: &Path,
-        help: Option<String>,
-    ) {
+    pub(super) fn error_with(&mut self, code: Code, message: String, path: &Path, help: Option<String>) {
         let place = self.origins.place(path);
         self.push(Severity::Error, code, message, place, help);
     }
 
     /// Reports the key at the end of `path`.
-    pub(super) fn key_error(
-        &mut self,
-        code: &'static str,
-        message: String,
-        path: &Path,
-        help: Option<String>,
-    ) {
+    pub(super) fn key_error(&mut self, code: Code, message: String, path: &Path, help: Option<String>) {
         let place = self.origins.key_place(path);
         self.push(Severity::Error, code, message, place, help);
     }
 
     /// Has a doubt about the key at the end of `path`.
-    pub(super) fn warn(&mut self, code: &'static str, message: String, path: &Path, help: Option<String>) {
+    pub(super) fn warn(&mut self, code: Code, message: String, path: &Path, help: Option<String>) {
         let place = self.origins.key_place(path);
         self.push(Severity::Warning, code, message, place, help);
     }
@@ -49,7 +38,7 @@ impl Checks<'_> {
     fn push(
         &mut self,
         severity: Severity,
-        code: &'static str,
+        code: Code,
         message: String,
         place: Option<Place>,
         help: Option<String>,
@@ -71,7 +60,7 @@ impl Checks<'_> {
         if name.is_empty() || !name.bytes().all(good) || name.contains("__") {
             let help = "use small letters, digits and single `_`, so that environment variables can name it";
             let message = format!("`{name}` can't be a name");
-            self.key_error("bad_name", message, path, Some(help.to_owned()));
+            self.key_error(Code::BadName, message, path, Some(help.to_owned()));
         }
     }
 }

@@ -4,13 +4,15 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::code::Code;
+
 /// A mistake or a doubt, with everything a reader needs to mend it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Whether it stops the start.
     pub severity: Severity,
-    /// Its kind, for scripts: `unknown_key`, `open_listener` …
-    pub code: &'static str,
+    /// Its kind: what scripts look at, and what `jackfield explain` takes.
+    pub code: Code,
     /// What is wrong, in one line.
     pub message: String,
     /// Where; `None`: nowhere in particular.
@@ -239,7 +241,7 @@ mod tests {
         let snippet = Some(Snippet::cut(text, &span));
         Diagnostic {
             severity: Severity::Error,
-            code: "unknown_key",
+            code: Code::UnknownKey,
             message: "unknown key `bnd`".to_owned(),
             place: Some(Place { origin, snippet }),
             label: "not a known key".to_owned(),

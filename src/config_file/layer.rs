@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 
+use super::code::Code;
 use super::diagnostic::{Diagnostic, Origin, Place, Report, Severity, Snippet};
 use super::schema;
 use super::tree::{Kind, Node, Path, Span, Table};
@@ -44,7 +45,7 @@ impl Layer {
                     let snippet = Some(Snippet::cut(&text, &error.span));
                     report.push(Diagnostic {
                         severity: Severity::Error,
-                        code: "syntax",
+                        code: Code::Syntax,
                         message: "not valid TOML".to_owned(),
                         place: Some(Place {
                             origin: origin.clone(),

@@ -7,7 +7,8 @@ use broker_types::{Limits, ProtocolVersion, QoS};
 
 use super::chains::Chains;
 use super::check::Checks;
-use super::diagnostic::Severity;
+use super::code::Code;
+use super::diagnostic::{Diagnostic, Severity};
 use super::settings::{BrokerLimits, ChainSettings, ListenerSettings};
 use super::shape::{self, ChainRef, Listener, Protocol};
 use super::tree::Path;
@@ -31,14 +32,17 @@ pub(super) async fn read(
         checks.name(&path, name);
         let errors = checks.report.count(Severity::Error);
         let chain = read_chain(listener, &path, chains, &mut used, checks).await;
-        // A chain that is wrong may have had an authenticator; saying that there is none would mislead.
-        if chains_are_whole && errors == checks.report.count(Severity::Error) {
+        // What is wrong may have been an authenticator, or the word that none is needed; saying that there is none would
+        // mislead.
+        let pruned = |key| checks.origins.is_pruned(&path.key(key));
+        let whole = chains_are_whole && !pruned("chain") && !pruned("anonymous");
+        if whole && errors == checks.report.count(Severity::Error) {
             check_door(listener, &chain, &path, checks);
         }
         check_limits(&listener.limits, &path.key("limits"), checks);
         if let Some(other) = settings.iter().find(|other| other.bind.clashes(&listener.bind)) {
             let message = format!("listener `{}` takes {} already", other.name, other.bind);
-            checks.error("bind_clash", message, &path.key("bind"));
+            checks.error(Code::BindClash, message, &path.key("bind"));
         }
         settings.push(ListenerSettings {
             name: name.clone(),
@@ -51,7 +55,8 @@ pub(super) async fn read(
             limits: listener.limits.over(limits),
         });
     }
-    if chains_are_whole {
+    let lost = |found: &Diagnostic| matches!(found.code, Code::UnknownChain | Code::UnknownPlugin);
+    if chains_are_whole && !checks.report.iter().any(lost) {
         chains.unused(&used, checks);
     }
     settings
@@ -100,11 +105,11 @@ fn check_door(listener: &Listener, chain: &ChainSettings, path: &Path, checks: &
              everybody in {reach}"
         );
         let message = format!("`{path}`: nothing decides who may connect");
-        checks.key_error("open_listener", message, path, Some(help));
+        checks.key_error(Code::OpenListener, message, path, Some(help));
     }
     if written && !guarded && !listener.bind.is_local() {
         let message = format!("`{path}`: everybody who can reach {} comes in", listener.bind);
-        checks.warn("open_listener", message, &path.key("anonymous"), None);
+        checks.warn(Code::OpenListener, message, &path.key("anonymous"), None);
     }
 }
 
@@ -119,7 +124,7 @@ fn check_limits(limits: &shape::Limits, path: &Path, checks: &mut Checks<'_>) {
     for (key, _) in broker_wide.into_iter().filter(|(_, there)| *there) {
         let message = format!("`{key}` counts for the whole broker");
         let help = "write it under `[limits]`".to_owned();
-        checks.key_error("misplaced_key", message, &path.key(key), Some(help));
+        checks.key_error(Code::MisplacedKey, message, &path.key(key), Some(help));
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod chains;
 mod check;
+mod code;
 mod diagnostic;
 mod effective;
 mod later;
@@ -27,6 +28,7 @@ mod tests;
 mod text;
 mod tree;
 
+pub use code::Code;
 pub use diagnostic::{Diagnostic, Origin, Place, Report, Severity, Snippet};
 pub use effective::{Entry, effective};
 pub use layer::VARIABLE_PREFIX;

@@ -3,6 +3,7 @@
 use figment::Figment;
 use serde::de::DeserializeOwned;
 
+use super::code::Code;
 use super::diagnostic::{Diagnostic, Place, Report, Severity};
 use super::layer::Layer;
 use super::schema;
@@ -59,7 +60,7 @@ impl Origins {
             if !self.pruned.contains(&absent) {
                 report.push(Diagnostic {
                     severity: Severity::Error,
-                    code: "missing_key",
+                    code: Code::MissingKey,
                     message: format!("`{absent}` is missing"),
                     place: self.key_place(&table),
                     label: "in this table".to_owned(),
@@ -75,7 +76,7 @@ impl Origins {
         let told = |error: figment::Error| {
             report.push(Diagnostic {
                 severity: Severity::Error,
-                code: "bad_value",
+                code: Code::BadValue,
                 message: format!("`{}`: {}", error.path.join("."), error.kind),
                 place: self.place(&Path::of(error.path.iter().map(String::as_str))),
                 label: String::new(),

@@ -8,6 +8,7 @@ use plugin_api::{LoadError, PluginInfo, PluginLoader, PluginSource};
 use serde_json::Value as Json;
 
 use super::check::Checks;
+use super::code::Code;
 use super::later;
 use super::schema::{self, did_you_mean};
 use super::shape::{OnFault, Options, Plugin};
@@ -66,13 +67,13 @@ async fn find_one<'a>(
             .collect();
         if later::is_loader(kind) {
             checks.error(
-                "not_available",
+                Code::NotAvailable,
                 format!("`{kind}:` plugins are not available in this version"),
                 &at,
             );
         } else {
             let message = format!("`{at}` must begin with {}", kinds.join(" or "));
-            checks.error("bad_value", message, &at);
+            checks.error(Code::BadValue, message, &at);
         }
         return None;
     };
@@ -85,7 +86,7 @@ async fn find_one<'a>(
         Err(LoadError::NotFound { what, did_you_mean }) => {
             let help = did_you_mean.map(|name| format!("did you mean `{kind}:{name}`?"));
             checks.error_with(
-                "unknown_plugin",
+                Code::UnknownPlugin,
                 format!("there is no plugin `{kind}:{what}`"),
                 &at,
                 help,
@@ -93,7 +94,7 @@ async fn find_one<'a>(
             return None;
         }
         Err(error) => {
-            checks.error("bad_plugin", error.to_string(), &at);
+            checks.error(Code::BadPlugin, error.to_string(), &at);
             return None;
         }
     };
@@ -129,9 +130,9 @@ impl Known<'_> {
             Err(LoadError::Options { key, why }) => {
                 let at = key.split('.').filter(|part| !part.is_empty());
                 let at = at.fold(path.clone(), |path, key| path.key(key));
-                checks.error("bad_option", format!("`{at}`: {why}"), &at);
+                checks.error(Code::BadOption, format!("`{at}`: {why}"), &at);
             }
-            Err(error) => checks.error("bad_plugin", error.to_string(), path),
+            Err(error) => checks.error(Code::BadPlugin, error.to_string(), path),
         }
     }
 }
@@ -141,7 +142,7 @@ impl Checks<'_> {
     pub(super) fn warn_allow(&mut self, said: &[Option<OnFault>], path: &Path) {
         if said.contains(&Some(OnFault::Allow)) {
             let message = "`allow` lets everybody through when the plugin fails".to_owned();
-            self.warn("allow_on_fault", message, path, None);
+            self.warn(Code::AllowOnFault, message, path, None);
         }
     }
 
@@ -158,7 +159,7 @@ impl Checks<'_> {
                 let help = did_you_mean(hook, has.iter().map(String::as_str))
                     .or_else(|| Some(format!("it has {}", has.join(", "))));
                 let message = format!("`{whose}` has no hook `{hook}`");
-                self.error_with("unknown_hook", message, &path.index(i), help);
+                self.error_with(Code::UnknownHook, message, &path.index(i), help);
             }
         }
         has.iter().filter(|hook| wanted.contains(hook)).cloned().collect()

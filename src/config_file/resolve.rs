@@ -4,6 +4,7 @@ use broker_core::SharedStrategy;
 
 use super::chains::Chains;
 use super::check::Checks;
+use super::code::Code;
 use super::diagnostic::{Diagnostic, Report, Severity};
 use super::listeners;
 use super::origins::Origins;
@@ -28,7 +29,7 @@ pub(super) async fn resolve(file: &File, origins: &Origins, loaders: &Loaders) -
     if listeners.is_empty() && !origins.is_pruned_under(&["listeners"]) {
         checks.report.push(Diagnostic {
             severity: Severity::Error,
-            code: "no_listener",
+            code: Code::NoListener,
             message: "there is no listener".to_owned(),
             place: None,
             label: String::new(),

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value as Json;
 
+use super::code::Code;
 use super::diagnostic::{Diagnostic, Place, Report, Severity};
 use super::layer::Layer;
 use super::quantity::{ByteSize, TimeSpan};
@@ -135,7 +136,8 @@ impl Walker<'_> {
             .collect();
         let Some(first) = fitting.first().copied() else {
             let message = format!("`{path}` must be {}", expected(&options));
-            let finding = Finding::new("wrong_type", message).label(format!("this is {}", node.kind_name()));
+            let finding =
+                Finding::new(Code::WrongType, message).label(format!("this is {}", node.kind_name()));
             return self.wrong_value(path, &node.span, finding);
         };
         if let Some(words) = words(&fitting) {
@@ -166,7 +168,7 @@ impl Walker<'_> {
             } else if schema.get("additionalProperties") == Some(&Json::Bool(false)) {
                 let known = schema.get("properties").and_then(Json::as_object);
                 let known = known.into_iter().flat_map(serde_json::Map::keys);
-                let finding = Finding::new("unknown_key", format!("unknown key `{inner_path}`"))
+                let finding = Finding::new(Code::UnknownKey, format!("unknown key `{inner_path}`"))
                     .label("not a known key")
                     .help(did_you_mean(key, known.map(String::as_str)));
                 self.wrong_key(&inner_path, &entry.key, finding);
@@ -183,7 +185,7 @@ impl Walker<'_> {
         let finding = if later::is_value(path, text) {
             Finding::not_available(format!("`{path} = \"{text}\"`"))
         } else {
-            Finding::new("bad_value", format!("`{path}` must be {}", list(words)))
+            Finding::new(Code::BadValue, format!("`{path}` must be {}", list(words)))
                 .help(did_you_mean(text, words.iter().copied()))
         };
         self.wrong_value(path, &node.span, finding);
@@ -194,7 +196,7 @@ impl Walker<'_> {
             return;
         };
         if let Err(why) = text::check(format, text) {
-            let finding = Finding::new("bad_value", format!("`{path}` {why}"));
+            let finding = Finding::new(Code::BadValue, format!("`{path}` {why}"));
             return self.wrong_value(path, span, finding);
         }
         match format {
@@ -225,7 +227,7 @@ impl Walker<'_> {
 
     fn out_of_range(&mut self, path: &Path, span: &Span, schema: &Json) {
         let message = format!("`{path}` must be {}", expected(&[schema]));
-        self.wrong_value(path, span, Finding::new("out_of_range", message));
+        self.wrong_value(path, span, Finding::new(Code::OutOfRange, message));
     }
 
     fn wrong_value(&mut self, path: &Path, span: &Span, finding: Finding) {
@@ -253,14 +255,14 @@ impl Walker<'_> {
 
 /// What is wrong, apart from where.
 struct Finding {
-    code: &'static str,
+    code: Code,
     message: String,
     label: String,
     help: Option<String>,
 }
 
 impl Finding {
-    fn new(code: &'static str, message: String) -> Self {
+    fn new(code: Code, message: String) -> Self {
         Self {
             code,
             message,
@@ -271,7 +273,7 @@ impl Finding {
 
     fn not_available(what: String) -> Self {
         Self::new(
-            "not_available",
+            Code::NotAvailable,
             format!("{what} is not available in this version"),
         )
     }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path as FilePath, PathBuf};
 
+use super::code::Code;
 use super::diagnostic::{Diagnostic, Origin, Place, Report, Severity};
 use super::layer::{Layer, VARIABLE_PREFIX};
 use super::schema::did_you_mean;
@@ -48,7 +49,7 @@ impl Sources {
             match Layer::set(argument) {
                 Some(layer) => stronger.push(layer),
                 None => report.push(problem(
-                    "bad_value",
+                    Code::BadValue,
                     "`--set` needs `key=value`".to_owned(),
                     Origin::Flag(format!("--set {argument}")),
                 )),
@@ -74,7 +75,7 @@ impl Sources {
         }
         if report
             .iter()
-            .any(|found| matches!(found.code, "syntax" | "unreadable"))
+            .any(|found| matches!(found.code, Code::Syntax | Code::Unreadable))
         {
             report.sort();
             return Err(std::mem::take(report));
@@ -91,7 +92,7 @@ impl Sources {
                     .is_some_and(|n| n.split("__").any(str::is_empty))
             {
                 let message = "this variable names no key".to_owned();
-                report.push(problem("unknown_key", message, Origin::Variable(name.clone())));
+                report.push(problem(Code::UnknownKey, message, Origin::Variable(name.clone())));
             } else {
                 layers.extend(Layer::variable(name, value));
             }
@@ -126,7 +127,7 @@ fn read_file(path: &FilePath, report: &mut Report) -> Option<Layer> {
             .ok(),
         Err(error) => {
             let message = format!("can't be read: {error}");
-            report.push(problem("unreadable", message, Origin::File(path.to_owned())));
+            report.push(problem(Code::Unreadable, message, Origin::File(path.to_owned())));
             None
         }
     }
@@ -143,7 +144,7 @@ fn find_overlay(file: &FilePath, profile: &str, layer: &Layer, report: &mut Repo
         let (_, _, span) = layer.tree.follow(&Path::of(["profile"]));
         report.push(Diagnostic {
             severity: Severity::Error,
-            code: "unknown_profile",
+            code: Code::UnknownProfile,
             message: format!("there is no profile `{profile}`"),
             place: Some(layer.place(&span)),
             label: format!("there is no file {}", overlay.display()),
@@ -178,7 +179,7 @@ fn find_includes(main: &Layer, folder: &FilePath, report: &mut Report) -> Vec<Pa
                     label: format!("{}: {error}", folder.display()),
                     place: Some(main.place(&item.span)),
                     ..problem(
-                        "unreadable",
+                        Code::Unreadable,
                         "the folder can't be read".to_owned(),
                         main.origin.clone(),
                     )
@@ -223,7 +224,7 @@ fn warn_twice(files: &[Layer], report: &mut Report) {
                 let (_, first, _) = other.tree.follow(&path);
                 report.push(Diagnostic {
                     severity: Severity::Warning,
-                    code: "set_twice",
+                    code: Code::SetTwice,
                     message: format!("`{path}` is set twice; this one counts"),
                     place: Some(layer.place(&entry.key)),
                     label: String::new(),
@@ -239,7 +240,7 @@ fn warn_twice(files: &[Layer], report: &mut Report) {
     }
 }
 
-fn problem(code: &'static str, message: String, origin: Origin) -> Diagnostic {
+fn problem(code: Code, message: String, origin: Origin) -> Diagnostic {
     Diagnostic {
         severity: Severity::Error,
         code,

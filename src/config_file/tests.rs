@@ -108,23 +108,23 @@ impl Case {
         self.load().unwrap_or_else(|report| panic!("{report}")).settings
     }
 
-    /// The report, with the folder's name taken out.
-    fn report(&self) -> String {
-        let report = match self.load() {
+    fn found(&self) -> Report {
+        match self.load() {
             Ok(loaded) => loaded.report,
             Err(report) => report,
-        };
-        report
+        }
+    }
+
+    /// The report, with the folder's name taken out.
+    fn report(&self) -> String {
+        self.found()
             .to_string()
             .replace(&format!("{}/", self.folder.path().display()), "")
     }
 
     /// Checks the first lines of each diagnostic: `code message @ place`.
     fn finds(&self, expected: &[&str]) {
-        let report = match self.load() {
-            Ok(loaded) => loaded.report,
-            Err(report) => report,
-        };
+        let report = self.found();
         let folder = format!("{}/", self.folder.path().display());
         let found: Vec<_> = report
             .iter()
@@ -574,6 +574,38 @@ fn the_samples_of_the_documentation_are_right() {
             assert_eq!(loaded.report, Report::default(), "{file}");
         }
     }
+}
+
+/// The first sample of a page is wrong as the page says, and in no other way; the second isn't wrong.
+#[test]
+fn every_code_has_a_page_whose_samples_show_it() {
+    // Two files, and a plugin's own words.
+    let without_samples = [Code::SetTwice, Code::BadPlugin];
+    let mut complaints = Vec::new();
+    for code in Code::ALL {
+        assert_eq!(Code::from_text(code.as_str()), Some(*code));
+        let page = code.page();
+        assert_eq!(page.lines().next(), Some(format!("# {code}").as_str()));
+        let samples: Vec<_> = page
+            .split("```toml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next())
+            .map(|sample| Case::new(sample).found())
+            .collect();
+        let shows = match &samples[..] {
+            [wrong, right] => {
+                let as_said = wrong.iter().all(|found| found.code == *code);
+                as_said && *wrong != Report::default() && *right == Report::default()
+            }
+            [] => without_samples.contains(code),
+            _ => false,
+        };
+        if !shows {
+            let samples: Vec<_> = samples.iter().map(ToString::to_string).collect();
+            complaints.push(format!("{code}: {}", samples.join("\n--\n")));
+        }
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
 #[test]
