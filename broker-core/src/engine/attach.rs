@@ -433,6 +433,7 @@ impl Shard {
             link: None,
             received: ReceivedIds::new(),
             subscriptions: Subscriptions::default(),
+            gave_up_at: 0,
             owner,
             listener: listener.clone(),
             version: ProtocolVersion::V5,

@@ -23,7 +23,7 @@ use super::session::{Kick, Link, Session, State};
 use super::shard::Shard;
 use crate::connection::describe;
 use crate::hooks::{AclCache, ChainSet, Decision, DeliverOutcome, EventSink, HookMask, Outcome, Step};
-use crate::routing::{Group, Published, Subscriber as _, Subscription};
+use crate::routing::{Group, Matches, Published, Subscriber as _, Subscription};
 
 /// Who published.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +57,18 @@ enum Look {
 struct Copies {
     made: SmallVec<[Copy; 2]>,
     scratch: OutgoingScratch,
+    /// The generation of the routes in which the receivers were found.
+    generation: u64,
+}
+
+impl Copies {
+    /// Returns none yet, for receivers that were found in this generation of the routes.
+    fn of(generation: u64) -> Self {
+        Self {
+            generation,
+            ..Self::default()
+        }
+    }
 }
 
 struct Copy {
@@ -82,14 +94,14 @@ impl Shard {
         by: Publisher<'_>,
         events: &EventSink,
     ) -> usize {
-        let matches = self.topics().get(&self.core.routes, message.topic);
+        let (matches, generation) = self.matches(message.topic);
         let bridges = self.core.bridges.get();
         let carried = bridges.map_or(0, |bridges| bridges.wanting(message.topic));
         let mut receivers = 0;
         if !matches.is_empty() || carried != 0 {
             let mut scratch = self.scratch();
             let mut outgoing = Outgoing::new(message, received_at, &mut scratch);
-            let mut copies = Copies::default();
+            let mut copies = Copies::of(generation);
             for subscriptions in matches.by_subscriber() {
                 receivers += usize::from(self.to_subscriber(subscriptions, &mut outgoing, &mut copies, by));
             }
@@ -104,6 +116,13 @@ impl Shard {
             event.count = receivers;
         });
         receivers
+    }
+
+    /// Returns who wants `topic`, and the generation of the routes that this is of.
+    fn matches(&self, topic: TopicRef<'_>) -> (Rc<Matches<Arc<Session>>>, u64) {
+        let mut topics = self.topics();
+        let matches = topics.get(&self.core.routes, topic);
+        (matches, topics.generation())
     }
 
     /// Delivers once for all matching subscriptions of one Session: with the highest QoS and all Subscription Identifiers
@@ -228,7 +247,7 @@ impl Shard {
         let topic = stored.message().topic;
         let mut scratch = OutgoingScratch::new();
         let mut outgoing = Outgoing::from_stored(stored, &mut scratch);
-        let mut copies = Copies::default();
+        let mut copies = Copies::of(u64::MAX);
         for group in groups.iter().filter(|group| group.filter().matches(topic)) {
             if self.to_group(
                 group,
@@ -252,7 +271,7 @@ impl Shard {
     ) -> bool {
         let mut scratch = self.scratch();
         let mut outgoing = Outgoing::from_stored(stored, &mut scratch);
-        self.deliver(session, &mut outgoing, how, class, &mut Copies::default())
+        self.deliver(session, &mut outgoing, how, class, &mut Copies::of(u64::MAX))
     }
 
     /// Delivers to one Session. False: it didn't get the message and never will.
@@ -266,7 +285,7 @@ impl Shard {
         copies: &mut Copies,
     ) -> bool {
         let mut state = session.lock();
-        if state.ended {
+        if state.ended || state.gave_up(message.topic(), copies.generation) {
             return false;
         }
         let State { outbound, link, .. } = &mut *state;

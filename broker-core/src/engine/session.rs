@@ -9,7 +9,7 @@ use std::task::Waker;
 
 use broker_proto::{Outbound, ReceivedIds, Stored, Token, WriteBuf};
 use broker_types::{
-    ClientHandle, ClientId, Message, ProtocolVersion, ReasonCode, SubscriptionFilter, Timestamp,
+    ClientHandle, ClientId, Message, ProtocolVersion, ReasonCode, SubscriptionFilter, Timestamp, TopicRef,
 };
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -52,6 +52,8 @@ pub(crate) struct State {
     pub(crate) received: ReceivedIds,
     /// What the client is subscribed to.
     pub(crate) subscriptions: Subscriptions,
+    /// The generation of the routes in which a subscription was given up last.
+    pub(crate) gave_up_at: u64,
     /// Who may resume it.
     pub(crate) owner: Owner,
     /// The version the client spoke last.
@@ -258,6 +260,16 @@ impl Session {
 }
 
 impl State {
+    /// Tells whether a message that was routed in this generation comes too late: the subscription it is for has been given
+    /// up since, and after UNSUBACK nothing more is added `[MQTT-3.10.4-2]`. Looks at the subscriptions only in that case.
+    pub(crate) fn gave_up(&self, topic: TopicRef<'_>, generation: u64) -> bool {
+        self.gave_up_at > generation
+            && !self
+                .subscriptions
+                .iter()
+                .any(|held| held.routed.filter.matches(topic))
+    }
+
     /// Returns the connection if it is the one that `handle` names.
     pub(crate) fn link_of(&mut self, handle: ClientHandle) -> Option<&mut Link> {
         self.link.as_deref_mut().filter(|link| link.handle == handle)

@@ -97,6 +97,7 @@ impl Shard {
             return ReasonCode::NoSubscriptionExisted;
         };
         self.core.routes.unsubscribe(session.id, &held.routed);
+        state.gave_up_at = self.core.routes.generation();
         drop(state);
         tell(chain.events(), EventKind::Unsubscribed, |event| {
             describe(event, client);

@@ -69,6 +69,11 @@ impl<S: Subscriber> TopicCache<S> {
         Rc::clone(&self.scratch)
     }
 
+    /// Returns the generation that the last answer of [`Self::get`] is of.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Lets go of what no longer holds.
     pub(crate) fn forget_stale(&mut self, routes: &Routes<S>) {
         let generation = routes.generation();

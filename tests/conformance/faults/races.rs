@@ -116,6 +116,8 @@ fn unsubscribing_under_fire() {
                 }
             });
         }
+        // Also when an assertion fails: the publishers must not go on for ever.
+        let _end = SetOnDrop(&done);
         let mut client = broker.v5("c").connect();
         for _ in 0..100 {
             client.subscribe("a", 0).unsubscribe("a").pending();
@@ -124,8 +126,16 @@ fn unsubscribing_under_fire() {
             assert!(client.sync().pending().contains(&"mine".to_owned()));
             client.unsubscribe("a").pending();
         }
-        done.store(true, Ordering::Relaxed);
     });
+}
+
+/// Ends those who look at the flag, whatever happens.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Members of a shared group come and go while messages flow: each acknowledged message is seen.
@@ -138,6 +148,7 @@ fn a_shared_group_in_motion() {
     let mut seen = BTreeSet::new();
     thread::scope(|scope| {
         let restless = scope.spawn(|| {
+            let _end = SetOnDrop(&done);
             let mut seen = Vec::new();
             for round in 0..40 {
                 let mut client = broker.v5("restless").connect();
@@ -151,7 +162,6 @@ fn a_shared_group_in_motion() {
                     client.send(disconnect()).drain();
                 }
             }
-            done.store(true, Ordering::Relaxed);
             seen
         });
         let publisher = scope.spawn(|| {
