@@ -29,11 +29,12 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use bridge::{BridgeCounts, BridgeRule, BridgeSpec};
+pub use bridge::{BridgeCounts, BridgeRule, BridgeSpec, RuleError};
 pub use broker::{Broker, Gauges, Handle, Shutdown};
 pub use builder::BrokerBuilder;
 pub use chain::{Boxed, Chain, Filters, Hook, HookSet, OnFault, Use};
 pub use clock::Clock;
+pub use engine::memory::memory_total;
 pub use error::{HandleError, StartError, StartProblem};
 pub use hooks::{ChainError, PluginCounts};
 pub use listener::{Bind, Listener};

@@ -28,8 +28,8 @@ use crate::hooks::ChainSet;
 use crate::routing::Interest;
 use queue::{Queue, Waiting};
 
-pub use rule::BridgeRule;
 pub(crate) use rule::Rule;
+pub use rule::{BridgeRule, RuleError};
 pub(crate) use run::spawn;
 
 /// Bridges that one broker may have.

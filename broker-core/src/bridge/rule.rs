@@ -39,7 +39,15 @@ impl BridgeRule {
         self
     }
 
-    /// Checks it.
+    /// Tells whether it can be used. A broker refuses to start with one that can't.
+    ///
+    /// # Errors
+    /// What the operator has to change.
+    pub fn check(&self) -> Result<(), RuleError> {
+        self.compile().map(drop)
+    }
+
+    /// Checks it and makes what is looked up for each message.
     pub(crate) fn compile(&self) -> Result<Rule, RuleError> {
         let filter = parse(&self.filter)?;
         let to = match &self.to {
@@ -74,13 +82,24 @@ fn parse(text: &str) -> Result<TopicFilter, RuleError> {
 
 /// Why a rule can't be used. Each is the operator's mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RuleError {
+#[non_exhaustive]
+pub enum RuleError {
+    /// The filter, or the other name, isn't written as a Topic Filter is.
     #[error("`{text}`: {error}")]
-    Filter { text: String, error: FilterError },
+    Filter {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        error: FilterError,
+    },
+    /// The other name has a wildcard that stands for nothing of the filter.
     #[error("`{to}` has more `{wild}` than `{filter}`, so there is nothing it could stand for")]
     Nothing {
+        /// The filter.
         filter: TopicFilter,
+        /// The name on the other side.
         to: TopicFilter,
+        /// `+` or `#`.
         wild: &'static str,
     },
 }

@@ -181,19 +181,24 @@ impl Drop for PartialBytes {
     }
 }
 
-/// Returns 80 % of the memory that the machine or the process' control group has; `None`: nobody knows.
+/// Returns the ceiling that holds unless the builder says another; `None`: nobody knows what there is.
 pub(crate) fn memory_max_default() -> Option<u64> {
+    Some(memory_total()? / 100 * 80)
+}
+
+/// Returns the bytes of memory that the machine has, or the process' control group if that has less; `None`: nobody knows.
+#[must_use]
+pub fn memory_total() -> Option<u64> {
     let machine = std::fs::read_to_string("/proc/meminfo")
         .ok()
         .and_then(|text| mem_total(&text));
     let group = std::fs::read_to_string("/proc/self/cgroup")
         .ok()
         .and_then(|text| group_max(&text, |path| std::fs::read_to_string(path).ok()));
-    let bytes = match (machine, group) {
-        (Some(machine), Some(group)) => machine.min(group),
-        (machine, group) => machine.or(group)?,
-    };
-    Some(bytes / 100 * 80)
+    match (machine, group) {
+        (Some(machine), Some(group)) => Some(machine.min(group)),
+        (machine, group) => machine.or(group),
+    }
 }
 
 fn mem_total(meminfo: &str) -> Option<u64> {
