@@ -3,11 +3,15 @@
 
 use std::sync::Arc;
 
-use broker_core::{Bind, Broker, BrokerBuilder, Chain, Hook, HookSet, Listener, OnFault, Use};
+use broker_core::{
+    Bind, BridgeSpec, Broker, BrokerBuilder, Chain, Hook, HookSet, Listener, OnFault, Use, memory_total,
+};
 use plugin_api::{LoadError, Plugin, PluginLoader};
 
+use crate::config_file::quantity::MemorySize;
 use crate::config_file::{
-    self, ChainSettings, FaultPolicy, Instance, ListenerSettings, Loaders, Settings, UseSettings,
+    self, BridgeSettings, ChainSettings, FaultPolicy, Instance, ListenerSettings, Loaders, Settings,
+    UseSettings,
 };
 
 /// A plugin that can't be loaded.
@@ -26,13 +30,17 @@ pub struct AssembleError {
 /// # Errors
 /// Every plugin that can't be loaded.
 pub async fn assemble(settings: &Settings, loaders: &Loaders) -> Result<BrokerBuilder, Vec<AssembleError>> {
-    let plugins = load_all(&settings.instances, loaders).await?;
+    let instances = &settings.instances;
+    let plugins = load_all(instances, loaders).await?;
     let limits = settings.broker_limits;
     let mut builder = Broker::builder()
         .shared_strategy(settings.shared_strategy)
         .queue_full(limits.queue_full)
         .sessions_max(limits.sessions_max)
         .retained_max(limits.retained_max, limits.retained_bytes_max);
+    if let Some(bytes) = memory_max(limits.memory_max) {
+        builder = builder.memory_max(bytes);
+    }
     if let Some(threads) = settings.worker_threads {
         builder = builder.shards(threads);
     }
@@ -40,7 +48,7 @@ pub async fn assemble(settings: &Settings, loaders: &Loaders) -> Result<BrokerBu
         builder = builder.sys_interval(interval);
     }
     for listener in &settings.listeners {
-        let chain = chain(&listener.chain, &settings.instances, &plugins);
+        let chain = chain(&listener.chain, instances, &plugins);
         let mut opened = open(listener);
         if listener.chain.name.is_empty() {
             opened = opened.with_chain(chain);
@@ -50,7 +58,23 @@ pub async fn assemble(settings: &Settings, loaders: &Loaders) -> Result<BrokerBu
         }
         builder = builder.listener(opened);
     }
+    for settings in &settings.bridges {
+        let mut spec = bridge(settings, plugins[settings.instance].clone());
+        if let Some(passed) = &settings.chain {
+            spec = spec.chain(&passed.name);
+            builder = builder.chain(&passed.name, chain(passed, instances, &plugins));
+        }
+        builder = builder.bridge(spec);
+    }
     Ok(builder)
+}
+
+/// Returns the bytes that are meant; `None`: nobody knows what the machine has.
+fn memory_max(size: MemorySize) -> Option<u64> {
+    match size {
+        MemorySize::Bytes(bytes) => Some(bytes.0),
+        MemorySize::Percent(percent) => Some(memory_total()? / 100 * u64::from(percent)),
+    }
 }
 
 async fn load_all(
@@ -110,10 +134,20 @@ fn link(settings: &UseSettings, mut link: Use) -> Use {
         let hooks = settings.hooks.iter().filter_map(|name| Hook::from_name(name));
         link = link.on(hooks.collect::<HookSet>());
     }
+    if let Some(filters) = &settings.allow_publish {
+        link = link.allow_publish(filters.clone());
+    }
     match settings.timeout {
         Some(timeout) => link.timeout(timeout),
         None => link,
     }
+}
+
+fn bridge(settings: &BridgeSettings, carrier: Arc<dyn Plugin>) -> BridgeSpec {
+    let spec = BridgeSpec::new(settings.name.as_str(), carrier)
+        .queue_max(settings.queued_messages_max, settings.queued_bytes_max);
+    let spec = settings.outgoing.iter().cloned().fold(spec, BridgeSpec::outgoing);
+    settings.incoming.iter().cloned().fold(spec, BridgeSpec::incoming)
 }
 
 fn open(settings: &ListenerSettings) -> Listener {
@@ -140,5 +174,165 @@ fn on_fault(policy: FaultPolicy) -> OnFault {
         FaultPolicy::Drop => OnFault::Drop,
         FaultPolicy::Disconnect => OnFault::Disconnect,
         FaultPolicy::Allow => OnFault::Allow,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use broker_types::{Message, QoS, TopicName};
+    use plugin_api::{Bridge, Capabilities, Fault, NewMessage, PluginInfo, PluginSource, async_trait};
+    use tokio::sync::{Mutex, mpsc};
+
+    use super::*;
+    use crate::config_file::{Sources, load};
+
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    /// Carries messages into one channel, and those of another back.
+    struct Carrier {
+        out: mpsc::UnboundedSender<NewMessage>,
+        back: Mutex<mpsc::UnboundedReceiver<NewMessage>>,
+    }
+
+    #[async_trait]
+    impl Bridge for Carrier {
+        async fn egress(&self, batch: &[NewMessage]) -> Result<usize, Fault> {
+            for message in batch {
+                self.out.send(message.clone()).unwrap();
+            }
+            Ok(batch.len())
+        }
+
+        async fn ingress(&self) -> Result<Vec<NewMessage>, Fault> {
+            match self.back.lock().await.recv().await {
+                Some(message) => Ok(vec![message]),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    struct Carries(Arc<Carrier>);
+
+    impl Plugin for Carries {
+        fn info(&self) -> PluginInfo {
+            PluginInfo {
+                hooks: vec!["bridge".to_owned()],
+                ..PluginInfo::default()
+            }
+        }
+
+        fn capabilities(&self) -> Capabilities {
+            Capabilities {
+                bridge: Some(self.0.clone()),
+                ..Capabilities::default()
+            }
+        }
+    }
+
+    /// `test:echo` sends back what it carries out, `test:tap` shows it to the test.
+    struct Tests {
+        echo: Arc<dyn Plugin>,
+        tap: Arc<dyn Plugin>,
+    }
+
+    #[async_trait]
+    impl PluginLoader for Tests {
+        fn kind(&self) -> &'static str {
+            "test"
+        }
+
+        async fn inspect(&self, _: &PluginSource) -> Result<PluginInfo, LoadError> {
+            Ok(self.echo.info())
+        }
+
+        async fn check(&self, _: &PluginSource, _: &str) -> Result<(), LoadError> {
+            Ok(())
+        }
+
+        async fn load(&self, name: &str, _: &PluginSource, _: &str) -> Result<Arc<dyn Plugin>, LoadError> {
+            Ok(if name == "echo" { &self.echo } else { &self.tap }.clone())
+        }
+    }
+
+    fn carrier(
+        out: mpsc::UnboundedSender<NewMessage>,
+        back: mpsc::UnboundedReceiver<NewMessage>,
+    ) -> Arc<dyn Plugin> {
+        let back = Mutex::new(back);
+        Arc::new(Carries(Arc::new(Carrier { out, back })))
+    }
+
+    const OPEN: &str =
+        "[node]\nworker_threads = 2\n[listeners.main]\nbind = '127.0.0.1:0'\nanonymous = true\n";
+
+    async fn start(text: &str, loaders: &Loaders) -> Broker {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("j.toml");
+        fs::write(&file, text).unwrap();
+        let sources = Sources {
+            file: Some(file),
+            ..Sources::default()
+        };
+        let loaded = load(&sources, loaders)
+            .await
+            .unwrap_or_else(|report| panic!("{report}"));
+        let builder = assemble(&loaded.settings, loaders).await.unwrap();
+        builder.start().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn messages_go_over_the_bridges_of_the_file_and_come_back() {
+        let (to_echo, from_echo) = mpsc::unbounded_channel();
+        let (to_test, mut seen) = mpsc::unbounded_channel();
+        let (_nothing, comes) = mpsc::unbounded_channel();
+        let loaders: [Arc<dyn PluginLoader>; 1] = [Arc::new(Tests {
+            echo: carrier(to_echo, from_echo),
+            tap: carrier(to_test, comes),
+        })];
+        let text = format!(
+            "[plugins]\necho.use = 'test:echo'\ntap.use = 'test:tap'\n{OPEN}\
+             [[bridges]]\nname = 'there_and_back'\nplugin = 'echo'\n\
+             out = [{{ filter = 'plant/+/raw/#', to = 'cloud/+/#', qos = 1 }}]\n\
+             in = [{{ filter = 'cloud/#', to = 'plant/echo/#' }}]\n\
+             [[bridges]]\nname = 'shown'\nplugin = 'tap'\nout = [{{ filter = 'plant/echo/#' }}]\n"
+        );
+        let broker = start(&text, &loaders).await;
+        let message = Message {
+            qos: QoS::ExactlyOnce,
+            ..Message::new(TopicName::new("plant/7/raw/temp").unwrap(), b"21".to_vec())
+        };
+        broker.handle().publish(message).await.unwrap();
+        let came = tokio::time::timeout(DEADLINE, seen.recv())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (came.topic.as_str(), &came.payload[..], came.qos),
+            ("plant/echo/7/temp", &b"21"[..], QoS::AtLeastOnce)
+        );
+        let names: Vec<_> = broker
+            .handle()
+            .bridges()
+            .iter()
+            .map(|bridge| bridge.name.to_string())
+            .collect();
+        assert_eq!(names, ["there_and_back", "shown"]);
+        broker.shutdown(DEADLINE).await;
+    }
+
+    #[tokio::test]
+    async fn the_ceiling_for_memory_is_that_of_the_file() {
+        for (written, expected) in [
+            ("'64MiB'", Some(64 << 20)),
+            ("'25 %'", memory_total().map(|bytes| bytes / 100 * 25)),
+        ] {
+            let text = format!("{OPEN}[limits]\nmemory_max = {written}\n");
+            let broker = start(&text, &[]).await;
+            assert_eq!(broker.handle().gauges().memory_max, expected, "{written}");
+            broker.shutdown(DEADLINE).await;
+        }
     }
 }

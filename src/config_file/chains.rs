@@ -11,6 +11,7 @@ use super::plugins::Plugins;
 use super::schema::did_you_mean;
 use super::settings::{ChainSettings, FaultPolicy, Instance, UseSettings};
 use super::shape::{Chain, Combine, Options, Plugin, Use, UseTable};
+use super::text::Filter;
 use super::tree::Path;
 
 /// The chains of the file, and what making lists of them needs.
@@ -19,6 +20,8 @@ pub(super) struct Chains<'a> {
     pub(super) plugins: &'a Plugins<'a>,
     /// The instances that lists have named so far.
     pub(super) instances: Vec<Instance>,
+    /// The chains that listeners and bridges have named so far.
+    pub(super) used: Vec<String>,
 }
 
 impl Chain {
@@ -101,7 +104,8 @@ impl<'a> Chains<'a> {
         }
     }
 
-    async fn check_instance(
+    /// Checks that there is an instance `name`, which stands at `path`, and that what `entry` lays over its options is right.
+    pub(super) async fn check_instance(
         &self,
         name: &str,
         entry: Option<&UseTable>,
@@ -229,17 +233,16 @@ impl<'a> Chains<'a> {
         let mut hooks = known.hooks.clone();
         hooks.retain(|hook| on.is_none_or(|on| on.contains(hook)));
         let topics = table.and_then(|table| table.topics.as_ref());
+        let filters = |filters: &[Filter]| filters.iter().map(|filter| filter.0.clone()).collect();
+        let allowed = plugin.allow.as_ref().and_then(|allow| allow.publish.as_ref());
         let timeout = table.and_then(|table| table.timeout).or(plugin.timeout);
         let (on_error, on_timeout) = policies(plugin, table);
         Some(UseSettings {
             instance: self.instance(name, table.and_then(|table| table.with.as_ref()))?,
             hooks,
             narrowed: on.is_some() || plugin.hooks.is_some(),
-            topics: topics
-                .into_iter()
-                .flatten()
-                .map(|filter| filter.0.clone())
-                .collect(),
+            topics: topics.map_or(Vec::new(), |topics| filters(topics)),
+            allow_publish: allowed.map(|allowed| filters(allowed)),
             timeout: timeout.map(|time| time.0),
             on_error,
             on_timeout,
@@ -247,7 +250,7 @@ impl<'a> Chains<'a> {
     }
 
     /// Finds the instance `name` with `with` laid over its options among those that were named before, or adds it.
-    fn instance(&mut self, name: &str, with: Option<&Options>) -> Option<usize> {
+    pub(super) fn instance(&mut self, name: &str, with: Option<&Options>) -> Option<usize> {
         let known = self.plugins.get(name)?.as_ref()?;
         let options = with.map_or_else(
             || known.plugin.config.clone(),
@@ -274,9 +277,9 @@ impl<'a> Chains<'a> {
         }))
     }
 
-    /// Warns of chains and plugins that no listener reaches. `used`: the chains that listeners name.
-    pub(super) fn unused(&self, used: &[String], checks: &mut Checks<'_>) {
-        let mut reached: Vec<&str> = used.iter().map(String::as_str).collect();
+    /// Warns of chains and plugins that no listener and no bridge reaches.
+    pub(super) fn unused(&self, checks: &mut Checks<'_>) {
+        let mut reached: Vec<&str> = self.used.iter().map(String::as_str).collect();
         let mut next = 0;
         while let Some(name) = reached.get(next).copied() {
             next += 1;
@@ -295,7 +298,7 @@ impl<'a> Chains<'a> {
             let path = Path::of(["chains", name]);
             checks.warn(
                 Code::Unused,
-                format!("no listener uses the chain `{name}`"),
+                format!("nothing uses the chain `{name}`"),
                 &path,
                 None,
             );
@@ -305,7 +308,7 @@ impl<'a> Chains<'a> {
                 let path = Path::of(["plugins", name]);
                 checks.warn(
                     Code::Unused,
-                    format!("no listener uses the plugin `{name}`"),
+                    format!("nothing uses the plugin `{name}`"),
                     &path,
                     None,
                 );

@@ -61,6 +61,8 @@ codes! {
     Unused = "unused", "Nothing uses it.";
     NoListener = "no_listener", "There is nowhere to connect to.";
     OpenListener = "open_listener", "Nothing decides who may connect.";
+    DuplicateName = "duplicate_name", "Two things of a kind have the same name.";
+    BadRule = "bad_rule", "A rule of a bridge that makes no sense.";
     BindClash = "bind_clash", "Two listeners want the same address.";
 }
 

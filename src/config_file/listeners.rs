@@ -8,7 +8,7 @@ use broker_types::{Limits, ProtocolVersion, QoS};
 use super::chains::Chains;
 use super::check::Checks;
 use super::code::Code;
-use super::diagnostic::{Diagnostic, Severity};
+use super::diagnostic::Severity;
 use super::settings::{BrokerLimits, ChainSettings, ListenerSettings};
 use super::shape::{self, ChainRef, Listener, Protocol};
 use super::tree::Path;
@@ -16,22 +16,20 @@ use super::tree::Path;
 /// The chain of listeners that name none.
 const DEFAULT_CHAIN: &str = "default";
 
-/// Checks all listeners and makes settings of them.
+/// Checks all listeners and makes settings of them. `chains_are_whole`: nothing was wrong with plugins and chains.
 pub(super) async fn read(
     listeners: &BTreeMap<String, Listener>,
     limits: &shape::Limits,
     chains: &mut Chains<'_>,
+    chains_are_whole: bool,
     checks: &mut Checks<'_>,
 ) -> Vec<ListenerSettings> {
     let mut settings: Vec<ListenerSettings> = Vec::new();
-    let mut used = Vec::new();
-    let chains_are_whole =
-        !checks.report.has_errors() && !checks.origins.is_pruned_under(&["plugins", "chains"]);
     for (name, listener) in listeners {
         let path = Path::of(["listeners", name]);
         checks.name(&path, name);
         let errors = checks.report.count(Severity::Error);
-        let chain = read_chain(listener, &path, chains, &mut used, checks).await;
+        let chain = read_chain(listener, &path, chains, checks).await;
         // What is wrong may have been an authenticator, or the word that none is needed; saying that there is none would
         // mislead.
         let pruned = |key| checks.origins.is_pruned(&path.key(key));
@@ -55,35 +53,32 @@ pub(super) async fn read(
             limits: listener.limits.over(limits),
         });
     }
-    let lost = |found: &Diagnostic| matches!(found.code, Code::UnknownChain | Code::UnknownPlugin);
-    if chains_are_whole && !checks.report.iter().any(lost) {
-        chains.unused(&used, checks);
-    }
     settings
 }
 
-/// Reads the chain of the listener at `path`; adds the names of chains to `used`.
+/// Reads the chain of the listener at `path`.
 async fn read_chain(
     listener: &Listener,
     path: &Path,
     chains: &mut Chains<'_>,
-    used: &mut Vec<String>,
     checks: &mut Checks<'_>,
 ) -> ChainSettings {
     let at = path.key("chain");
     match &listener.chain {
         Some(ChainRef::Name(name)) => {
             chains.check_chain(name, &at, checks);
-            used.push(name.clone());
+            chains.used.push(name.clone());
             chains.flatten(name)
         }
         Some(ChainRef::List(uses)) => {
             chains.check_uses(uses, &at, checks).await;
-            used.extend(uses.iter().filter_map(|entry| entry.chain().map(str::to_owned)));
+            chains
+                .used
+                .extend(uses.iter().filter_map(|entry| entry.chain().map(str::to_owned)));
             chains.flatten_inline(uses)
         }
         None if chains.chains.contains_key(DEFAULT_CHAIN) => {
-            used.push(DEFAULT_CHAIN.to_owned());
+            chains.used.push(DEFAULT_CHAIN.to_owned());
             chains.flatten(DEFAULT_CHAIN)
         }
         None => ChainSettings::default(),
@@ -119,6 +114,7 @@ fn check_limits(limits: &shape::Limits, path: &Path, checks: &mut Checks<'_>) {
         ("sessions_max", limits.sessions_max.is_some()),
         ("retained_max", limits.retained_max.is_some()),
         ("retained_bytes_max", limits.retained_bytes_max.is_some()),
+        ("memory_max", limits.memory_max.is_some()),
         ("queue_full", limits.queue_full.is_some()),
     ];
     for (key, _) in broker_wide.into_iter().filter(|(_, there)| *there) {
@@ -216,6 +212,7 @@ impl shape::Limits {
             sessions_max: self.sessions_max?,
             retained_max: self.retained_max?,
             retained_bytes_max: self.retained_bytes_max?.0,
+            memory_max: self.memory_max?,
             queue_full: match self.queue_full? {
                 shape::QueueFull::DropOldest => QueueFull::DropOldest,
                 shape::QueueFull::DropNewest => QueueFull::DropNewest,

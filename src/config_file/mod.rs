@@ -5,6 +5,7 @@
 //! known where it came from. [`load`] gives [`Settings`] or a [`Report`] with everything that is wrong, each mistake with
 //! its place. Nothing here opens a port or starts a plugin.
 
+mod bridges;
 mod chains;
 mod check;
 mod code;
@@ -34,7 +35,8 @@ pub use effective::{Entry, effective};
 pub use layer::VARIABLE_PREFIX;
 pub use plugins::Loaders;
 pub use settings::{
-    BrokerLimits, ChainSettings, FaultPolicy, Instance, ListenerSettings, LogSettings, Settings, UseSettings,
+    BridgeSettings, BrokerLimits, ChainSettings, FaultPolicy, Instance, ListenerSettings, LogSettings,
+    Settings, UseSettings,
 };
 pub use shape::{LogFormat, LogLevel};
 pub use sources::{Flag, Sources};

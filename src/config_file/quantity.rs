@@ -5,11 +5,21 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A number of bytes: `1048576`, `"64KiB"`, `"16MiB"`, `"1GiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
+
+/// A part of the machine's memory: a size, or `"80 %"` of what there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemorySize {
+    /// So many bytes.
+    Bytes(ByteSize),
+    /// So much of a hundred, 1 to 100.
+    Percent(u8),
+}
 
 /// A span of time: `"50ms"`, `"10s"`, `"5m"`, `"2h"`, `"7d"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +34,9 @@ pub enum QuantityError {
     /// The unit behind the number is none of those that are known.
     #[error("has no known unit")]
     Unit,
+    /// Not a part of the whole.
+    #[error("must be from 1 % to 100 %")]
+    Percent,
     /// More than can be counted.
     #[error("is too large")]
     TooLarge,
@@ -49,6 +62,20 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, QuantityError> {
         parse(text, &SIZES).map(Self)
+    }
+}
+
+impl FromStr for MemorySize {
+    type Err = QuantityError;
+
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        let Some(percent) = text.strip_suffix('%') else {
+            return text.parse().map(Self::Bytes);
+        };
+        match percent.trim_end().parse() {
+            Ok(percent @ 1..=100) => Ok(Self::Percent(percent)),
+            _ => Err(QuantityError::Percent),
+        }
     }
 }
 
@@ -98,18 +125,36 @@ fn display(f: &mut fmt::Formatter<'_>, number: u64, units: &[(&str, u64)]) -> fm
     write!(f, "{number}{smallest}")
 }
 
+/// What may stand where a size is wanted.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Bytes(u64),
+    Text(String),
+}
+
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Bytes(u64),
-            Text(String),
-        }
         match Written::deserialize(deserializer)? {
             Written::Bytes(bytes) => Ok(Self(bytes)),
-            Written::Text(text) => text.parse().map_err(serde::de::Error::custom),
+            Written::Text(text) => text.parse().map_err(D::Error::custom),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for MemorySize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Written::deserialize(deserializer)? {
+            Written::Bytes(bytes) => Ok(Self::Bytes(ByteSize(bytes))),
+            Written::Text(text) => text.parse().map_err(D::Error::custom),
+        }
+    }
+}
+
+/// For defaults in the schema.
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -117,7 +162,7 @@ impl<'de> Deserialize<'de> for TimeSpan {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?
             .parse()
-            .map_err(serde::de::Error::custom)
+            .map_err(D::Error::custom)
     }
 }
 
@@ -136,6 +181,25 @@ impl JsonSchema for ByteSize {
             "minimum": 0,
             "pattern": "^[0-9]+ ?(B|KiB|MiB|GiB|TiB)$",
             "format": "byte-size"
+        })
+    }
+}
+
+impl JsonSchema for MemorySize {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "MemorySize".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["integer", "string"],
+            "minimum": 0,
+            "pattern": "^[0-9]+ ?(B|KiB|MiB|GiB|TiB|%)$",
+            "format": "memory-size"
         })
     }
 }
@@ -178,6 +242,18 @@ mod tests {
         }
         assert_eq!(ByteSize(1025).to_string(), "1025B");
         assert_eq!(TimeSpan(Duration::ZERO).to_string(), "0ms");
+    }
+
+    #[test]
+    fn a_part_of_the_memory_is_a_size_or_a_percentage() {
+        let size = |text: &str| text.parse::<MemorySize>();
+        assert_eq!(size("80 %"), Ok(MemorySize::Percent(80)));
+        assert_eq!(size("100%"), Ok(MemorySize::Percent(100)));
+        assert_eq!(size("2GiB"), Ok(MemorySize::Bytes(ByteSize(2 << 30))));
+        for text in ["0 %", "101 %", "%", "-1 %", "1.5 %"] {
+            assert_eq!(size(text), Err(QuantityError::Percent), "{text}");
+        }
+        assert_eq!(size("80"), Err(QuantityError::Unit));
     }
 
     #[test]

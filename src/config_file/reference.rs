@@ -65,16 +65,16 @@ impl Rows {
                 self.add(&format!("{path}.NAME"), named);
             }
             if let Some(items) = option.get("items") {
-                self.add_table(&format!("{path}[]"), items);
+                self.add_table(&format!("{path}[]"), items, description(schema));
             }
             self.add_properties(path, properties(option), description(schema));
         }
     }
 
     /// Adds the keys of an array's items, if these may be tables.
-    fn add_table(&mut self, path: &str, items: &Json) {
+    fn add_table(&mut self, path: &str, items: &Json, meaning: &str) {
         for option in schema::alternatives(items, &schema::FILE) {
-            self.add_properties(path, properties(option), "A place in the chain.");
+            self.add_properties(path, properties(option), meaning);
         }
     }
 

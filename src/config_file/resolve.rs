@@ -2,6 +2,7 @@
 
 use broker_core::SharedStrategy;
 
+use super::bridges;
 use super::chains::Chains;
 use super::check::Checks;
 use super::code::Code;
@@ -23,9 +24,16 @@ pub(super) async fn resolve(file: &File, origins: &Origins, loaders: &Loaders) -
         chains: &file.chains,
         plugins: &plugins,
         instances: Vec::new(),
+        used: Vec::new(),
     };
     chains.check_all(&mut checks).await;
-    let listeners = listeners::read(&file.listeners, &file.limits, &mut chains, &mut checks).await;
+    let whole = !checks.report.has_errors() && !origins.is_pruned_under(&["plugins", "chains"]);
+    let listeners = listeners::read(&file.listeners, &file.limits, &mut chains, whole, &mut checks).await;
+    let bridges = bridges::read(&file.bridges, &mut chains, &mut checks).await;
+    let lost = |found: &Diagnostic| matches!(found.code, Code::UnknownChain | Code::UnknownPlugin);
+    if whole && !origins.is_pruned_under(&["listeners", "bridges"]) && !checks.report.iter().any(lost) {
+        chains.unused(&mut checks);
+    }
     if listeners.is_empty() && !origins.is_pruned_under(&["listeners"]) {
         checks.report.push(Diagnostic {
             severity: Severity::Error,
@@ -49,6 +57,7 @@ pub(super) async fn resolve(file: &File, origins: &Origins, loaders: &Loaders) -
         sys_interval: file.sys.enabled.then_some(file.sys.interval.0),
         instances,
         listeners,
+        bridges,
     });
     (settings, checks.report)
 }

@@ -200,7 +200,7 @@ impl Walker<'_> {
             return self.wrong_value(path, span, finding);
         }
         match format {
-            "byte-size" => self.bounds::<ByteSize>(text, span, schema, path),
+            "byte-size" | "memory-size" => self.bounds::<ByteSize>(text, span, schema, path),
             "time-span" => self.bounds::<TimeSpan>(text, span, schema, path),
             _ => {}
         }
@@ -211,7 +211,8 @@ impl Walker<'_> {
         if low.is_some_and(|low| number < low) || high.is_some_and(|high| number > high) {
             return self.out_of_range(path, span, schema);
         }
-        if schema.get("format").and_then(Json::as_str) == Some("byte-size") {
+        let format = schema.get("format").and_then(Json::as_str);
+        if matches!(format, Some("byte-size" | "memory-size")) {
             self.bounds::<ByteSize>(&format!("{number}B"), span, schema, path);
         }
     }
@@ -381,6 +382,7 @@ fn expected_one(schema: &Json) -> String {
     let quantity = || range(own("x-min"), own("x-max"));
     match text("format") {
         Some("byte-size") => return format!("a size like `64KiB`{}", quantity()),
+        Some("memory-size") => return format!("a size like `64KiB`{} or a part like `80 %`", quantity()),
         Some("time-span") => return format!("a time like `10s`{}", quantity()),
         Some("topic-filter") => return "a topic filter".to_owned(),
         Some("bind") => return "an address like `127.0.0.1:1883`".to_owned(),

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use broker_core::{QueueFull, SharedStrategy};
+use broker_core::{BridgeRule, QueueFull, SharedStrategy};
 use broker_types::{Limits, ProtocolVersion, TopicFilter};
 use plugin_api::PluginSource;
 
+use super::quantity::MemorySize;
 use super::shape::{LogFormat, LogLevel};
 use super::text::Bind;
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub instances: Vec<Instance>,
     /// The listeners, by name.
     pub listeners: Vec<ListenerSettings>,
+    /// The bridges, in the order of the file.
+    pub bridges: Vec<BridgeSettings>,
 }
 
 /// What is logged.
@@ -49,6 +52,8 @@ pub struct BrokerLimits {
     pub retained_max: usize,
     /// Bytes of all Retained Messages.
     pub retained_bytes_max: u64,
+    /// What Sessions and messages may take of the memory.
+    pub memory_max: MemorySize,
     /// What a Session does when more waits for it than may.
     pub queue_full: QueueFull,
 }
@@ -87,6 +92,25 @@ pub struct ListenerSettings {
     pub limits: Limits,
 }
 
+/// A way to another system.
+#[derive(Clone, Debug)]
+pub struct BridgeSettings {
+    /// Its name in the file.
+    pub name: String,
+    /// Which of [`Settings::instances`] carries.
+    pub instance: usize,
+    /// What incoming messages pass, flattened.
+    pub chain: Option<ChainSettings>,
+    /// What is carried out.
+    pub outgoing: Vec<BridgeRule>,
+    /// What is taken in.
+    pub incoming: Vec<BridgeRule>,
+    /// Messages that may wait to be carried out.
+    pub queued_messages_max: usize,
+    /// Bytes of them.
+    pub queued_bytes_max: usize,
+}
+
 /// A chain without chains in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChainSettings {
@@ -111,6 +135,8 @@ pub struct UseSettings {
     pub narrowed: bool,
     /// The topics it sees; empty: every topic.
     pub topics: Vec<TopicFilter>,
+    /// The topics it may publish to; `None`: every topic.
+    pub allow_publish: Option<Vec<TopicFilter>>,
     /// Time for one call; `None`: the hook's own.
     pub timeout: Option<Duration>,
     /// What a failed call means.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::quantity::{ByteSize, TimeSpan};
+use super::quantity::{ByteSize, MemorySize, TimeSpan};
 use super::text::{Bind, Filter, Mount};
 
 /// The options of a plugin, checked against the schema that the plugin brings.
@@ -50,6 +50,9 @@ pub(super) struct File {
     /// Where clients connect, by name.
     #[serde(default)]
     pub(super) listeners: BTreeMap<String, Listener>,
+    /// Ways to other systems, and back. A plugin carries; queueing, repeating and renaming are the broker's.
+    #[serde(default)]
+    pub(super) bridges: Vec<Bridge>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -178,6 +181,10 @@ pub(super) struct Limits {
     pub(super) retained_max: Option<usize>,
     /// Bytes of all Retained Messages. Not for a listener.
     pub(super) retained_bytes_max: Option<ByteSize>,
+    /// What Sessions and messages may take of the memory: a size, or a part of what the machine or the control group has.
+    /// From 90 % of it on new Sessions are refused, from 95 % on QoS 0 messages too, at last all messages. Not for a listener.
+    #[schemars(extend("x-min" = "1MiB"))]
+    pub(super) memory_max: Option<MemorySize>,
     /// What a Session does when more waits for it than may: drop what waits longest, drop what is new, or disconnect the
     /// client. Not for a listener.
     pub(super) queue_full: Option<QueueFull>,
@@ -263,6 +270,8 @@ pub(super) struct Plugin {
     /// The plugin's own options.
     #[serde(default)]
     pub(super) config: Options,
+    /// What it may do besides answering.
+    pub(super) allow: Option<Allow>,
     /// Time for one call.
     #[schemars(extend("x-min" = "1ms", "x-max" = "1h", "x-default" = "the hook's own"))]
     pub(super) timeout: Option<TimeSpan>,
@@ -272,6 +281,14 @@ pub(super) struct Plugin {
     /// What a call that took too long means.
     #[schemars(extend("x-default" = "as on_error"))]
     pub(super) on_timeout: Option<OnFault>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Allow {
+    /// The topics, mount included, that it may publish messages of its own to, and send messages on to.
+    #[schemars(extend("x-default" = "every topic"))]
+    pub(super) publish: Option<Vec<Filter>>,
 }
 
 /// What a fault of a plugin means for what it was asked about. The list is complete: these are the engine's.
@@ -391,6 +408,57 @@ pub(super) struct Listener {
 #[serde(rename_all = "lowercase")]
 pub(super) enum Transport {
     Tcp,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Bridge {
+    /// Its name: small letters, digits and `_`. Logs and `$SYS` call it so.
+    pub(super) name: String,
+    /// The plugin instance that carries. It must have the hook `bridge`.
+    pub(super) plugin: String,
+    /// The chain that incoming messages pass, as those of a client whose Client Identifier and User Name are the bridge's name.
+    #[schemars(extend("x-default" = "none"))]
+    pub(super) chain: Option<String>,
+    /// What is carried out. Of several rules the first that fits counts; without any, nothing is.
+    #[serde(default)]
+    pub(super) out: Vec<BridgeRule>,
+    /// What is taken in. Of several rules the first that fits counts, and what fits none is dropped; without any, everything
+    /// comes in under the topic that the plugin gave it.
+    #[serde(default)]
+    pub(super) r#in: Vec<BridgeRule>,
+    /// Messages that may wait to be carried out; then the oldest are dropped.
+    #[schemars(range(min = 1))]
+    #[serde(default = "Bridge::queued_messages_max")]
+    pub(super) queued_messages_max: usize,
+    /// Bytes of them.
+    #[schemars(extend("x-min" = "1KiB"))]
+    #[serde(default = "Bridge::queued_bytes_max")]
+    pub(super) queued_bytes_max: ByteSize,
+}
+
+impl Bridge {
+    const fn queued_messages_max() -> usize {
+        10_000
+    }
+
+    const fn queued_bytes_max() -> ByteSize {
+        ByteSize(64 << 20)
+    }
+}
+
+/// A rule of a bridge.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BridgeRule {
+    /// The topics it is for.
+    pub(super) filter: Filter,
+    /// What they are called from there on: its `+` and `#` stand for what those of `filter` matched, in order.
+    #[schemars(extend("x-default" = "the same"))]
+    pub(super) to: Option<Filter>,
+    /// The highest QoS; a higher one is lowered.
+    #[schemars(range(min = 0, max = 2), extend("x-default" = "2"))]
+    pub(super) qos: Option<u8>,
 }
 
 /// The chain of a listener.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use plugin_api::{LoadError, Plugin, PluginInfo, PluginLoader, PluginSource};
 
+use super::quantity::{ByteSize, MemorySize};
 use super::*;
 
 /// A loader whose plugins only exist on paper.
@@ -24,6 +25,7 @@ impl PluginLoader for Paper {
             "auth-file" => &["authenticate"],
             "acl-file" => &["authorize"],
             "convert" => &["publish", "deliver"],
+            "carrier" => &["bridge"],
             what => {
                 return Err(LoadError::NotFound {
                     what: what.to_owned(),
@@ -340,15 +342,15 @@ fn an_authenticator_counts_where_it_takes_part() {
     assert!(settings.listeners[0].chain.has("authenticate"));
     Case::new(&format!("{plugin}default = ['c']\nx = ['auth']\n{listener}")).finds(&[
         "open_listener: `listeners.a`: nothing decides who may connect @ j.toml:9:12",
-        "unused: no listener uses the plugin `auth` @ j.toml:1:10",
-        "unused: no listener uses the chain `x` @ j.toml:8:1",
+        "unused: nothing uses the plugin `auth` @ j.toml:1:10",
+        "unused: nothing uses the chain `x` @ j.toml:8:1",
     ]);
 }
 
 #[test]
 fn keys_of_later_versions_are_refused_by_name() {
     let text = format!(
-        "{OPEN}tls = {{ cert = 'x' }}\ntransport = 'ws'\n[admin]\nbind = 'x'\n[store]\nengine = 'fjall'\n[plugins.w]\nuse = 'wasm:x.wasm'\nallow = {{}}\n"
+        "{OPEN}tls = {{ cert = 'x' }}\ntransport = 'ws'\n[admin]\nbind = 'x'\n[store]\nengine = 'fjall'\n[plugins.w]\nuse = 'wasm:x.wasm'\nallow.http = []\n"
     );
     Case::new(&text).finds(&[
         "not_available: `listeners.main.tls` is not available in this version @ j.toml:4:1",
@@ -356,7 +358,7 @@ fn keys_of_later_versions_are_refused_by_name() {
         "not_available: `admin` is not available in this version @ j.toml:6:2",
         "not_available: `store.engine = \"fjall\"` is not available in this version @ j.toml:9:10",
         "not_available: `wasm:` plugins are not available in this version @ j.toml:11:7",
-        "not_available: `plugins.w.allow` is not available in this version @ j.toml:12:1",
+        "not_available: `plugins.w.allow.http` is not available in this version @ j.toml:12:7",
     ]);
 }
 
@@ -505,6 +507,100 @@ fn what_counts_for_the_broker_is_no_limit_of_a_listener() {
 }
 
 #[test]
+fn the_ceiling_for_memory_is_a_size_or_a_part() {
+    let memory_max = |text: &str| {
+        let case = Case::new(OPEN).set(&format!("limits.memory_max={text}"));
+        case.settings().broker_limits.memory_max
+    };
+    assert_eq!(memory_max("64MiB"), MemorySize::Bytes(ByteSize(64 << 20)));
+    assert_eq!(memory_max("67108864"), MemorySize::Bytes(ByteSize(64 << 20)));
+    assert_eq!(memory_max("25 %"), MemorySize::Percent(25));
+    Case::new(&format!("{OPEN}limits.memory_max = '1 %'\n[limits]\nmemory_max = '101 %'\n")).finds(&[
+        "misplaced_key: `memory_max` counts for the whole broker @ j.toml:4:8",
+        "bad_value: `limits.memory_max` must be from 1 % to 100 %; write a size like `512MiB` or a part like `80 %` @ j.toml:6:14",
+    ]);
+    for small in ["'1KiB'", "1024"] {
+        Case::new(&format!("{OPEN}[limits]\nmemory_max = {small}\n")).finds(&[
+            "out_of_range: `limits.memory_max` must be a size like `64KiB`, at least 1MiB or a part like `80 %` @ j.toml:5:14",
+        ]);
+    }
+}
+
+const CARRIER: &str = "[plugins.cloud]\nuse = 'builtin:carrier'\n[plugins.acl]\nuse = 'builtin:acl-file'\n\
+                       [chains]\ncoming = ['acl']\n";
+
+#[test]
+fn a_bridge_has_a_carrier_rules_and_bounds() {
+    let text = format!(
+        "{CARRIER}{OPEN}[[bridges]]\nname = 'north'\nplugin = 'cloud'\nchain = 'coming'\nqueued_bytes_max = '1MiB'\n\
+         out = [{{ filter = 'plant/+/raw/#', to = 'cloud/+/#', qos = 1 }}, {{ filter = 'x' }}]\n\
+         [[bridges]]\nname = 'south'\nplugin = 'cloud'\n[[bridges.in]]\nfilter = 'a'\n"
+    );
+    let loaded = Case::new(&text)
+        .load()
+        .unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(loaded.report, Report::default());
+    let Settings {
+        instances, bridges, ..
+    } = &loaded.settings;
+    let [north, south] = &bridges[..] else {
+        panic!("{bridges:?}")
+    };
+    let instance = |bridge: &BridgeSettings| instances[bridge.instance].name.as_str();
+    assert_eq!((instance(north), instance(south)), ("cloud", "cloud"));
+    let chain = north
+        .chain
+        .as_ref()
+        .map(|chain| (chain.name.as_str(), chain.uses.len()));
+    assert_eq!((chain, south.chain.is_none()), (Some(("coming", 1)), true));
+    assert_eq!(
+        (north.queued_messages_max, north.queued_bytes_max),
+        (10_000, 1 << 20)
+    );
+    assert_eq!((north.outgoing.len(), north.incoming.len()), (2, 0));
+    assert_eq!((south.outgoing.len(), south.incoming.len()), (0, 1));
+}
+
+#[test]
+fn a_bridge_that_cannot_work_is_told() {
+    let bridges = "[[bridges]]\nname = 'a'\nplugin = 'acl'\nchain = 'comin'\n\
+                   [[bridges]]\nname = 'a'\nplugin = 'clod'\n\
+                   [[bridges]]\nname = 'B'\nplugin = 'cloud'\nout = [{ filter = 'a/+' }, { filter = 'a/+', to = 'b/#' }]\n";
+    Case::new(&format!("{OPEN}{CARRIER}{bridges}")).finds(&[
+        "unknown_hook: `acl` has no hook `bridge`, so it can't carry messages @ j.toml:12:10",
+        "unknown_chain: there is no chain `comin` @ j.toml:13:9",
+        "duplicate_name: another bridge is called `a` already @ j.toml:15:8",
+        "unknown_plugin: there is no plugin `clod` @ j.toml:16:10",
+        "bad_name: `B` can't be a name @ j.toml:18:1",
+        "bad_rule: `b/#` has more `#` than `a/+`, so there is nothing it could stand for @ j.toml:20:51",
+    ]);
+    let bridges =
+        "[[bridges]]\nqueued_messages_max = 0\nplugin = 'cloud'\nout = [{ filter = 'a#', qos = 3 }, {}]\n";
+    Case::new(&format!("{OPEN}{CARRIER}{bridges}")).finds(&[
+        "missing_key: `bridges[0].name` is missing @ j.toml:10:1",
+        "out_of_range: `bridges[0].queued_messages_max` must be an integer, at least 1 @ j.toml:11:23",
+        "bad_value: `bridges[0].out[0].filter` is no topic filter: topic filter `a#`: `#` must be last and alone in its level @ j.toml:13:19",
+        "out_of_range: `bridges[0].out[0].qos` must be an integer from 0 to 2 @ j.toml:13:31",
+        "missing_key: `bridges[0].out[1].filter` is missing @ j.toml:13:36",
+    ]);
+}
+
+#[test]
+fn where_a_plugin_may_publish_is_said() {
+    let text = format!(
+        "[plugins.c]\nuse = 'builtin:convert'\nallow.publish = ['derived/#']\n[plugins.acl]\nuse = 'builtin:acl-file'\n\
+         [chains]\ndefault = ['c', 'acl']\n{OPEN}"
+    );
+    let chain = &Case::new(&text).settings().listeners[0].chain;
+    let allowed = |at: usize| {
+        let filters = chain.uses[at].allow_publish.as_ref();
+        filters.map(|filters| filters.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(allowed(0), Some(vec!["derived/#".to_owned()]));
+    assert_eq!(allowed(1), None);
+}
+
+#[test]
 fn a_file_without_a_listener_is_refused() {
     Case::new("version = 1\n").finds(&["no_listener: there is no listener @ "]);
 }
@@ -579,8 +675,13 @@ fn the_samples_of_the_documentation_are_right() {
 /// The first sample of a page is wrong as the page says, and in no other way; the second isn't wrong.
 #[test]
 fn every_code_has_a_page_whose_samples_show_it() {
-    // Two files, and a plugin's own words.
-    let without_samples = [Code::SetTwice, Code::BadPlugin];
+    // Two files, a plugin's own words, a plugin that isn't built in.
+    let without_samples = [
+        Code::SetTwice,
+        Code::BadPlugin,
+        Code::DuplicateName,
+        Code::BadRule,
+    ];
     let mut complaints = Vec::new();
     for code in Code::ALL {
         assert_eq!(Code::from_text(code.as_str()), Some(*code));
@@ -616,6 +717,7 @@ fn the_defaults_are_those_of_the_code() {
     let settings = Case::without_file().settings();
     assert_eq!(settings.listeners[0].limits, broker_types::Limits::default());
     assert_eq!(settings.shared_strategy, broker_core::SharedStrategy::default());
+    assert_eq!(settings.broker_limits.memory_max, MemorySize::Percent(80));
     assert_eq!(
         settings.broker_limits.queue_full,
         broker_core::QueueFull::default()

@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::quantity::{ByteSize, TimeSpan};
+use super::quantity::{ByteSize, MemorySize, TimeSpan};
 
 /// Where a listener listens.
 #[non_exhaustive]
@@ -145,6 +145,10 @@ pub(super) fn check(format: &str, text: &str) -> Result<(), String> {
             .parse::<ByteSize>()
             .map(drop)
             .map_err(|e| format!("{e}; write a size like `64KiB` or `16MiB`")),
+        "memory-size" => text
+            .parse::<MemorySize>()
+            .map(drop)
+            .map_err(|e| format!("{e}; write a size like `512MiB` or a part like `80 %`")),
         "time-span" => text
             .parse::<TimeSpan>()
             .map(drop)
