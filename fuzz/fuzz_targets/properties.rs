@@ -1,0 +1,7 @@
+//! `tests/fuzz/properties.rs` under libFuzzer.
+#![no_main]
+
+#[path = "../../tests/fuzz/properties.rs"]
+mod body;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| body::body(data));
