@@ -234,6 +234,14 @@ impl Inbound {
         }
     }
 
+    /// Tells whether a token that is out stands for a QoS 2 message, which must be remembered.
+    #[must_use]
+    pub fn is_exactly_once(&self, token: Token) -> bool {
+        let index = usize::try_from(token.0.wrapping_sub(self.first)).unwrap_or(usize::MAX);
+        let entry = self.ledger.get(index);
+        entry.is_some_and(|entry| entry.kind == AckKind::PubRec && entry.outcome.is_none())
+    }
+
     /// Returns the next answer that may leave. It counts as sent.
     #[inline]
     pub fn poll_ack(&mut self) -> Option<AckOut> {

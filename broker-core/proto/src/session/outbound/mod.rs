@@ -261,6 +261,17 @@ impl Outbound {
         !self.queue.is_empty() || !self.resend.is_empty()
     }
 
+    /// Tells whether a message with this QoS would not have to wait for room.
+    #[must_use]
+    pub fn may_leave(&self, qos: QoS, out: &WriteBuf) -> bool {
+        // QoS 0 leaves or is dropped.
+        qos == QoS::AtMostOnce
+            || self
+                .connection
+                .as_ref()
+                .is_some_and(|connection| connection.has_room(qos, self.inflight.len(), &self.limits, out))
+    }
+
     /// Returns how many messages wait.
     #[must_use]
     pub fn queued_messages(&self) -> usize {
