@@ -23,6 +23,7 @@ mod retained;
 mod routing;
 mod settings;
 mod start;
+mod store;
 mod sys;
 #[cfg(test)]
 mod testing;
@@ -40,3 +41,4 @@ pub use hooks::{ChainError, PluginCounts};
 pub use listener::{Bind, Listener};
 pub use metrics::{ByPacket, Counts};
 pub use settings::{QueueFull, SharedStrategy};
+pub use store::MemoryStore;
