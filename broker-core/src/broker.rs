@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_types::{Message, ReasonCode};
+use broker_types::{Message, QoS, ReasonCode};
 use plugin_api::ClientInfo;
 use tokio::sync::oneshot;
 
@@ -101,11 +101,17 @@ impl std::fmt::Debug for Handle {
 
 impl Handle {
     /// Publishes an Application Message and returns how many Sessions it went to. It passes no chain: the program is trusted.
+    /// With QoS 1 and 2 and if it is retained, it is as safe as the store makes it when this returns.
     ///
     /// # Errors
-    /// The broker has stopped.
+    /// The broker has stopped, or the store failed.
     pub async fn publish(&self, message: Message) -> Result<usize, HandleError> {
-        self.on_a_shard(move |shard| shard.publish_own(&message)).await
+        let must_be_safe = message.qos > QoS::AtMostOnce || message.retain;
+        let receivers = self.on_a_shard(move |shard| shard.publish_own(&message)).await?;
+        match &self.core.journal {
+            Some(journal) if must_be_safe && !journal.settled().await => Err(HandleError::Store),
+            _ => Ok(receivers),
+        }
     }
 
     /// Ends the connection of a client, which is told `reason` if it speaks 5.0. False: it isn't connected.
@@ -215,6 +221,10 @@ pub struct Gauges {
     pub retained: usize,
     /// Bytes of their topics, payloads and properties.
     pub retained_bytes: u64,
+    /// Changes that are not durable yet; 0 without a durable store.
+    pub store_pending: usize,
+    /// The store takes nothing any more: what must be durable is not acknowledged.
+    pub store_failed: bool,
     /// PUBLISH packets with QoS 1 and 2 under way to clients.
     pub inflight: u64,
     /// Messages that wait, counted for each Session.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_types::Limits;
+use plugin_api::SessionStore;
 
 use crate::bridge::BridgeSpec;
 use crate::broker::Broker;
@@ -13,6 +14,7 @@ use crate::clock::Clock;
 use crate::error::StartError;
 use crate::listener::Listener;
 use crate::settings::{QueueFull, SharedStrategy};
+use crate::store::MemoryStore;
 
 /// A broker that doesn't run yet.
 ///
@@ -49,6 +51,17 @@ pub struct BrokerBuilder {
     pub(crate) retained_bytes_max: u64,
     pub(crate) memory_max: Option<u64>,
     pub(crate) sys_interval: Option<Duration>,
+    pub(crate) store: Store,
+}
+
+/// Where Sessions live.
+#[derive(Clone)]
+pub(crate) struct Store(pub(crate) Arc<dyn SessionStore>);
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.caps().fmt(f)
+    }
 }
 
 impl Default for BrokerBuilder {
@@ -67,6 +80,7 @@ impl Default for BrokerBuilder {
             retained_bytes_max: 1024 * 1024 * 1024,
             memory_max: None,
             sys_interval: None,
+            store: Store(Arc::new(MemoryStore::new())),
         }
     }
 }
@@ -139,6 +153,12 @@ impl BrokerBuilder {
     /// it may go to packets that aren't complete. Clients that resume their Session are always let in.
     pub const fn memory_max(mut self, bytes: u64) -> Self {
         self.memory_max = Some(bytes);
+        self
+    }
+
+    /// Sets where Sessions, queues, Retained and Will Messages live; default: in memory, and they end with the broker.
+    pub fn store(mut self, store: Arc<dyn SessionStore>) -> Self {
+        self.store = Store(store);
         self
     }
 

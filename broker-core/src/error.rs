@@ -96,6 +96,16 @@ pub enum StartProblem {
     /// There is no listener at all.
     #[error("there is no listener")]
     NoListener,
+    /// A listener wants more than the store can promise.
+    #[error("listener `{listener}`: durability {wanted:?} is more than the store promises, {strongest:?}")]
+    Durability {
+        /// The listener.
+        listener: String,
+        /// What it wants.
+        wanted: plugin_api::Durability,
+        /// What the store promises.
+        strongest: plugin_api::Durability,
+    },
     /// The store can't be read.
     #[error("session store: {0}")]
     Store(plugin_api::StoreFault),
@@ -116,6 +126,9 @@ pub enum HandleError {
     /// The broker has stopped or is stopping.
     #[error("the broker has stopped")]
     Stopped,
+    /// The store takes nothing any more: it isn't known to be safe.
+    #[error("the session store has failed")]
+    Store,
     /// The broker is full: `what` says of what.
     #[error("limit reached: {0}")]
     Limit(&'static str),

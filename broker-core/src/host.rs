@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use broker_types::{ClientHandle, ReasonCode, Timestamp};
-use plugin_api::{ClientInfo, Clients, Fault, FaultKind, Host, Level, NewMessage, Plugin, TimerId};
+use plugin_api::{ClientInfo, Clients, Fault, FaultKind, Host, KeyValue, Level, NewMessage, Plugin, TimerId};
 
 use crate::engine::core::Core;
 use crate::engine::session::Kick;
@@ -118,6 +118,10 @@ impl Host for PluginHost {
 
     fn spawn_blocking(&self, job: Box<dyn FnOnce() + Send>) -> Result<(), Fault> {
         self.core()?.blocking.run(job)
+    }
+
+    fn kv(&self) -> Option<Arc<dyn KeyValue>> {
+        Some(self.core.upgrade()?.plugin_records.of(&self.name))
     }
 
     fn clients(&self) -> Option<Arc<dyn Clients>> {

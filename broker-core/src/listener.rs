@@ -4,6 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use broker_types::{Limits, ProtocolVersion};
+use plugin_api::Durability;
 
 use crate::chain::Chain;
 
@@ -44,6 +45,7 @@ pub struct Listener {
     pub(crate) protocols: Vec<ProtocolVersion>,
     pub(crate) mount: String,
     pub(crate) shared_sessions: bool,
+    pub(crate) durability: Option<Durability>,
 }
 
 impl Listener {
@@ -128,6 +130,15 @@ impl Listener {
         self
     }
 
+    /// Sets how safe its clients' Sessions, and what they publish, must be before that is acknowledged. Default: as safe as
+    /// the store can make it. [`Durability::Memory`] acknowledges at once, and its Sessions don't survive the broker; what
+    /// its clients publish to Sessions of other listeners does. More than the store promises is an error.
+    #[must_use]
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
     fn new(bind: Result<Bind, String>) -> Self {
         Self {
             name: None,
@@ -138,6 +149,7 @@ impl Listener {
             protocols: vec![ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5],
             mount: String::new(),
             shared_sessions: false,
+            durability: None,
         }
     }
 }

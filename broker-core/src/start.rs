@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use broker_types::TopicName;
-use plugin_api::{Capabilities, Fault, FaultKind, Plugin};
+use plugin_api::{Capabilities, Durability, Fault, FaultKind, Plugin, SessionStore};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::blocking::BlockingPool;
@@ -26,6 +26,7 @@ use crate::host::PluginHost;
 use crate::listener::{ChainRef, Listener};
 use crate::net::Bound;
 use crate::settings::Settings;
+use crate::store::{self, CHUNK, Journal, OVERHEAD, Recovered, Recovering};
 
 /// How long a plugin may take to start.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -38,6 +39,8 @@ pub(crate) struct Running {
     pub(crate) bound: Vec<Bound>,
     plugins: Vec<Arc<dyn Plugin>>,
     shards: Vec<ShardThread>,
+    /// The thread that commits, if there is a durable store.
+    store: Option<JoinHandle<()>>,
 }
 
 struct ShardThread {
@@ -65,9 +68,17 @@ pub(crate) async fn start(builder: Arc<BrokerBuilder>) -> Result<Broker, StartEr
     if !problems.is_empty() {
         return Err(StartError { problems });
     }
-    let running = Running::launch(&builder, listeners, bound)?;
+    let (running, recovering) = Running::launch(&builder, listeners, bound)?;
+    let recovered = match recovering {
+        None => Recovered::default(),
+        Some(recovering) => match recovering.await {
+            Ok(recovered) => recovered.map_err(StartProblem::Store)?,
+            Err(_) => return Err(worker_gone()),
+        },
+    };
     match running.prepare(&builder).await {
         Ok(running) => {
+            running.resume(recovered).await?;
             running.accept().await?;
             Ok(Broker { running })
         }
@@ -133,6 +144,15 @@ fn states(builder: &BrokerBuilder, problems: &mut Vec<StartProblem>) -> Vec<Arc<
                 }
             }
             let connections_max = limits.connections_max.unwrap_or_else(files_for_connections);
+            let strongest = builder.store.0.caps().strongest;
+            let durability = listener.durability.unwrap_or(strongest);
+            if durability > strongest {
+                problems.push(StartProblem::Durability {
+                    listener: name.clone(),
+                    wanted: durability,
+                    strongest,
+                });
+            }
             Arc::new(ListenerState::new(
                 name.into(),
                 limits,
@@ -141,6 +161,7 @@ fn states(builder: &BrokerBuilder, problems: &mut Vec<StartProblem>) -> Vec<Arc<
                 listener.protocols.clone(),
                 listener.mount.as_str().into(),
                 listener.shared_sessions,
+                durability,
                 connections_max,
             ))
         })
@@ -201,7 +222,7 @@ impl Running {
         builder: &BrokerBuilder,
         listeners: Vec<Arc<ListenerState>>,
         bound: Vec<Bound>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<(Self, Option<Recovering>), StartError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = builder.shards.unwrap_or(cores);
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel::<Job>(JOBS)).unzip();
@@ -221,24 +242,35 @@ impl Running {
             sys_interval: builder.sys_interval,
         };
         let blocking = BlockingPool::start(cores.clamp(2, 8)).map_err(StartProblem::Worker)?;
+        let journal = journal_of(&builder.store.0)?;
         let core = Arc::new(Core::new(
             builder.clock.clone(),
             settings,
             listeners,
             senders,
             blocking,
+            builder.store.0.clone(),
+            journal.clone(),
         ));
         let mut running = Self {
             core,
             bound,
             plugins: Vec::new(),
             shards: Vec::new(),
+            store: None,
         };
+        let mut recovering = None;
+        if let Some(journal) = journal {
+            let (thread, recovered) = store::spawn(running.core.clone(), builder.store.0.clone(), journal)
+                .map_err(StartProblem::Worker)?;
+            running.store = Some(thread);
+            recovering = Some(recovered);
+        }
         for (index, jobs) in receivers.into_iter().enumerate() {
             let shard = spawn_shard(running.core.clone(), index, jobs).map_err(StartProblem::Worker)?;
             running.shards.push(shard);
         }
-        Ok(running)
+        Ok((running, recovering))
     }
 
     /// Starts the plugins and puts the chains together.
@@ -397,6 +429,27 @@ impl Running {
         Ok(())
     }
 
+    /// Does what was due while the broker wasn't there.
+    async fn resume(&self, recovered: Recovered) -> Result<(), StartError> {
+        let (done, resumed) = oneshot::channel();
+        let job: Job = Box::new(move |shard: &Rc<Shard>| {
+            let now = shard.read_clock();
+            let core = shard.core.clone();
+            core.sessions
+                .for_each(|session| shard.count_held(session, &mut session.lock()));
+            for late in recovered.wills {
+                shard.fire_will(late.will, late.listener.chain.load_full(), late.session, now);
+            }
+            core.tick(shard, now);
+            // The starter may have been dropped.
+            let _ = done.send(());
+        });
+        if self.core.jobs[0].send(job).await.is_err() || resumed.await.is_err() {
+            return Err(worker_gone());
+        }
+        Ok(())
+    }
+
     /// Lets every shard accept from every listener.
     async fn accept(&self) -> Result<(), StartError> {
         for jobs in &self.core.jobs {
@@ -435,6 +488,10 @@ impl Running {
                 for plugin in plugins {
                     let _ = tokio::time::timeout(deadline, plugin.stop(deadline)).await;
                 }
+                if let Some(journal) = &core.journal {
+                    // What isn't durable by then is as if the broker had been killed.
+                    let _ = tokio::time::timeout(deadline, journal.settled()).await;
+                }
                 // Whoever waited may have gone.
                 let _ = done.send(cut);
             });
@@ -448,6 +505,10 @@ impl Running {
             // An error is as good: the thread has ended, by a panic.
             let _ = (&mut shard.ended).await;
             shard.join();
+        }
+        if let Some(store) = self.store.take() {
+            // Its panic was reported when it happened.
+            let _ = store.join();
         }
         Shutdown { cut }
     }
@@ -468,6 +529,26 @@ impl ShardThread {
             let _ = thread.join();
         }
     }
+}
+
+/// Returns the journal of a store that survives something.
+fn journal_of(store: &Arc<dyn SessionStore>) -> Result<Option<Arc<Journal>>, StartError> {
+    let caps = store.caps();
+    if caps.strongest == Durability::Memory {
+        return Ok(None);
+    }
+    if caps.value_bytes_max < CHUNK + OVERHEAD || caps.batch_bytes_max < 4 * (CHUNK + OVERHEAD) {
+        return Err(StartProblem::Setting {
+            what: "store",
+            why: format!(
+                "it must take values of {} bytes and batches of {}",
+                CHUNK + OVERHEAD,
+                4 * (CHUNK + OVERHEAD)
+            ),
+        }
+        .into());
+    }
+    Ok(Some(Arc::new(Journal::new(caps.strongest, caps.batch_bytes_max))))
 }
 
 fn worker_gone() -> StartError {

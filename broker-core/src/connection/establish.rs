@@ -497,6 +497,7 @@ impl Newcomer {
             delay: will.delay,
             client: client.clone(),
             timer: None,
+            record: None,
         })))
     }
 

@@ -65,29 +65,26 @@ impl Connection {
             return false;
         };
         self.shard.lend_buffer(&mut link.out);
-        let (pumped, next) = state.outbound.next_ready(now, &mut link.out);
+        let (pumped, next) = state.next_ready(&self.session, now);
         self.shard.count_pumped(pumped);
-        let next = next.map(|queued| {
-            let (qos, retain) = (queued.terms.qos, queued.terms.retain);
-            (queued.seq, queued.message.clone(), qos, retain)
-        });
-        self.shard.appended(&self.session, link);
-        let Some((seq, stored, qos, retain)) = next else {
-            link.held = state.outbound.is_waiting();
-            // Room comes with an acknowledgement, or when the output is written.
-            link.wants_drained |= link.held;
-            self.shard.count_held(&self.session, state);
+        self.shard.output_added(&self.session, state);
+        let Some(next) = next else {
+            if let Some(link) = state.link.as_deref_mut() {
+                link.held = state.outbound.is_waiting();
+                // Room comes with an acknowledgement, or when the output is written.
+                link.wants_drained |= link.held;
+            }
             return false;
         };
-        let class = state.subscriptions.class_for(&stored);
-        let payload_bytes = stored.payload().len();
+        let class = state.subscriptions.class_for(&next.message);
+        let (seq, payload_bytes) = (next.seq, next.message.payload().len());
         let look = look(
             self.shard.ledger().clone(),
             self.chain.clone(),
             self.client.clone(),
-            stored,
-            qos,
-            retain,
+            next.message,
+            next.qos,
+            next.retain,
             class,
         );
         self.looking = Some(Box::new(Looking {
@@ -110,7 +107,7 @@ impl Connection {
         };
         let (edited, payload_bytes) = match looked {
             Looked::Refused => {
-                state.outbound.skip_next(seq);
+                state.skip_next(&self.session, seq);
                 self.shard.metrics.dropped_refused.one();
                 self.shard.count_held(&self.session, state);
                 return;
@@ -122,14 +119,10 @@ impl Connection {
             }
         };
         self.shard.lend_buffer(&mut link.out);
-        if let Some(delivered) = state
-            .outbound
-            .send_next(self.shard.now(), seq, edited, &mut link.out)
-        {
+        if let Some(delivered) = state.send_next(&self.shard, &self.session, seq, edited) {
             self.shard.count_delivered(delivered, payload_bytes);
         }
-        self.shard.appended(&self.session, link);
-        self.shard.count_held(&self.session, state);
+        self.shard.output_added(&self.session, state);
     }
 }
 

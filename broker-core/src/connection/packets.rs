@@ -41,7 +41,7 @@ impl Connection {
             Packet::PubRec(ack) => self.pubrec(&ack),
             Packet::PubRel(ack) => {
                 if let Some(token) = self.inbound.handle_pubrel(ack.packet_id)? {
-                    self.inbound.accept(token, ReasonCode::Success);
+                    self.released(token, ack.packet_id);
                 }
                 Ok(())
             }
@@ -125,7 +125,9 @@ impl Connection {
             if state.link_of(self.handle).is_none() {
                 return Ok(());
             }
-            handle(&mut state.outbound, ack.packet_id)
+            let progress = handle(&mut state.outbound, ack.packet_id);
+            state.note_records(&self.session);
+            progress
         };
         self.progressed(ack, progress?);
         Ok(())
@@ -143,10 +145,8 @@ impl Connection {
                 return Ok(());
             };
             self.shard.lend_buffer(&mut link.out);
-            let progress = state
-                .outbound
-                .handle_pubrec(ack.packet_id, ack.reason, &mut link.out);
-            self.shard.appended(&self.session, link);
+            let progress = state.pubrec(&self.session, ack.packet_id, ack.reason);
+            self.shard.output_added(&self.session, state);
             if let Ok(Progress::Released { .. }) = progress {
                 self.shard.metrics.sent.one(PacketType::PubRel);
             }

@@ -94,6 +94,15 @@ impl Asker {
         }
     }
 
+    /// Waits until what was changed is durable, if the Session is to be. False: it never will be.
+    async fn durable(&self) -> bool {
+        let journal = match &self.session.lock().kept {
+            Some(kept) => kept.journal().clone(),
+            None => return true,
+        };
+        journal.settled().await
+    }
+
     /// Checks what a filter may look like here, whatever plugins think of it.
     fn check(&self, text: &str, id: Option<SubscriptionId>) -> Result<SubscriptionFilter, ReasonCode> {
         let limits = &self.listener.limits;
@@ -197,6 +206,9 @@ impl SubscribeJob {
                 },
             };
             reasons.push(reason);
+        }
+        if !asker.durable().await {
+            return Resumed::Close;
         }
         Resumed::Subscribed {
             packet_id,
@@ -330,6 +342,9 @@ impl UnsubscribeJob {
                     None => return Resumed::Close,
                 },
             });
+        }
+        if !asker.durable().await {
+            return Resumed::Close;
         }
         Resumed::Unsubscribed { packet_id, reasons }
     }

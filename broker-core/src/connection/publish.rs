@@ -9,7 +9,8 @@ use broker_proto::{Incoming, MessageRef, Payload, Publish, Token};
 use broker_types::{Message, PacketId, Properties, QoS, ReasonCode, Source, TopicName, TopicRef};
 use bytes::Bytes;
 use plugin_api::{
-    AclItem, AclRequest, Action, ClientView, ControlRequest, Denial, MessageEdit, MessageParts, Patch,
+    AclItem, AclRequest, Action, ClientView, ControlRequest, Denial, Durability, MessageEdit, MessageParts,
+    Patch,
 };
 use tokio::time::{Instant, Sleep};
 
@@ -21,6 +22,7 @@ use crate::hooks::{
     ChainSet, ControlOutcome, Decision, FaultAction, HookMask, Outcome, PendingAuthorize, Published, Step,
     Verdict,
 };
+use crate::store::{Waiter, stored_len};
 
 /// The least that is read at a time from a client whose bytes are limited.
 const SLOW_READ_MIN: usize = 1024;
@@ -80,7 +82,11 @@ impl Connection {
         };
         let hooked = HookMask::AUTHORIZE.or(HookMask::PUBLISH);
         if !self.chain.mask().has(hooked) && !topic.is_dollar() {
-            return self.pass(token, &parts);
+            let given = Given {
+                token,
+                packet_id: publish.packet_id,
+            };
+            return self.pass(given, &parts);
         }
         self.ask(token, publish.packet_id, &parts)
     }
@@ -183,11 +189,11 @@ impl Connection {
             return self.park(Parked::new(Asking::of(self, given, message).control()));
         }
         if !self.chain.mask().has(HookMask::PUBLISH) {
-            return self.pass(token, parts);
+            return self.pass(given, parts);
         }
         let slots = self.interest.get(&self.chain, parts.topic).publish;
         if slots.is_empty() {
-            return self.pass(token, parts);
+            return self.pass(given, parts);
         }
         let mut edit = MessageEdit::new(*parts);
         match self.chain.publish(&self.client, slots, &mut edit) {
@@ -253,10 +259,10 @@ impl Connection {
         }
         match verdict {
             Verdict::Pass => match patch {
-                None => self.pass(given.token, parts),
+                None => self.pass(given, parts),
                 Some(patch) => {
                     let message = MessageEdit::with_patch(*parts, patch.clone()).to_message();
-                    self.pass(given.token, &MessageParts::of(&message, Source::Client))
+                    self.pass(given, &MessageParts::of(&message, Source::Client))
                 }
             },
             Verdict::Drop => {
@@ -289,12 +295,12 @@ impl Connection {
     }
 
     /// Takes the responsibility: the message is retained, routed, and then acknowledged.
-    fn pass(&mut self, token: Option<Token>, parts: &MessageParts<'_>) -> Result<(), End> {
+    fn pass(&mut self, given: Given, parts: &MessageParts<'_>) -> Result<(), End> {
         let absolute: Option<TopicName> = match self.client.mount.is_empty() {
             true => None,
             false => match mounted(parts.topic, &self.client.mount) {
                 None => {
-                    self.accept(token, ReasonCode::TopicNameInvalid);
+                    self.accept(given.token, ReasonCode::TopicNameInvalid);
                     return Ok(());
                 }
                 topic => topic,
@@ -311,14 +317,30 @@ impl Connection {
             properties: parts.properties,
             expiry: parts.expiry,
         };
+        let journal = self.shard.core.journal.as_ref();
+        if journal.is_some_and(|journal| !journal.takes(stored_len(message.size()))) {
+            return self.refuse(given, Denial::new(ReasonCode::QuotaExceeded), true);
+        }
+        let (reason, waits) = self.shard.transact(
+            || self.take(given, message),
+            |reason| self.acknowledgement(given.token, *reason),
+        );
+        match given.token {
+            Some(token) if waits => self.rare.committing.push_back((token, reason)),
+            token => self.accept(token, reason),
+        }
+        Ok(())
+    }
+
+    /// Keeps the message and brings it to everybody. Returns the Reason Code for its acknowledgement.
+    fn take(&self, given: Given, message: MessageRef<'_>) -> ReasonCode {
         let now = self.shard.now();
         if message.retain {
-            // The message itself still goes to those who are subscribed.
+            // In 3.1.1 the message itself still goes to those who are subscribed.
             if let Err(reason) = self.shard.keep_retained(Some(&self.chain), &message, now)
                 && self.version.is_v5()
             {
-                self.accept(token, reason);
-                return Ok(());
+                return reason;
             }
         }
         let by = Publisher {
@@ -327,12 +349,43 @@ impl Connection {
         };
         let receivers = self.shard.route(message, now, by, self.chain.events());
         self.shard.metrics.messages_accepted.one();
-        let reason = match receivers {
+        if let (Some(token), Some(packet_id)) = (given.token, given.packet_id)
+            && self.inbound.is_exactly_once(token)
+        {
+            self.shard.note_received(&self.session, packet_id);
+        }
+        match receivers {
             0 => ReasonCode::NoMatchingSubscribers,
             _ => ReasonCode::Success,
+        }
+    }
+
+    /// Returns who is told when the message is durable, if its publisher wants to know.
+    fn acknowledgement(&self, token: Option<Token>, reason: ReasonCode) -> Option<Waiter> {
+        let durable = self.listener.durability > Durability::Memory;
+        token.filter(|_| durable).map(|token| Waiter::Acknowledgement {
+            session: self.session.clone(),
+            handle: self.handle,
+            token,
+            reason,
+        })
+    }
+
+    /// PUBREL came: PUBCOMP leaves when the Packet Identifier is forgotten for good.
+    pub(super) fn released(&mut self, token: Token, packet_id: PacketId) {
+        let kept = &self.session.lock().kept;
+        let forgotten = kept
+            .as_ref()
+            .map(|kept| (kept.journal().clone(), kept.delete_received(packet_id)));
+        let waiter = self.acknowledgement(Some(token), ReasonCode::Success);
+        let waits = match (forgotten, waiter) {
+            (Some((journal, group)), Some(waiter)) => journal.wait(group, waiter).is_none(),
+            _ => false,
         };
-        self.accept(token, reason);
-        Ok(())
+        match waits {
+            true => self.rare.committing.push_back((token, ReasonCode::Success)),
+            false => self.inbound.accept(token, ReasonCode::Success),
+        }
     }
 
     /// Gives the token back, if there is one: now the acknowledgement may leave.

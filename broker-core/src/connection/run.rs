@@ -4,6 +4,7 @@
 //! Reads go into a buffer of the shard; the connection owns bytes only while a packet is incomplete. A large packet is
 //! read into memory of its own, which grows with what has arrived, never with what was promised.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -112,6 +113,8 @@ pub(super) struct Rare {
     pub(super) expires: Option<Pin<Box<Sleep>>>,
     /// Reason Strings of answers that wait for their turn.
     pub(super) texts: Vec<(PacketId, String)>,
+    /// What was taken care of and waits to be durable, in order of arrival.
+    pub(super) committing: VecDeque<(Token, ReasonCode)>,
     /// What is left of the client's rate limits.
     pub(super) rate: Option<Rate>,
     /// A re-authentication under way.
@@ -214,8 +217,7 @@ enum Heard {
 /// Runs a connection to its end.
 pub(super) async fn run(mut connection: Box<Connection>) {
     let end = std::future::poll_fn(|cx| connection.poll(cx)).await;
-    // Boxed: most of the time a connection isn't ending.
-    Box::pin(connection.finish(end)).await;
+    connection.finish(end).await;
 }
 
 #[allow(
@@ -301,6 +303,9 @@ impl Connection {
         }
         let outbox_full = link.out.len() >= link.outbox_bytes_max;
         link.wants_drained |= outbox_full;
+        // What was held back may have been released by a thread that writes nothing.
+        self.shard.appended(&self.session, link);
+        self.answered |= std::mem::take(&mut link.refilled);
         Some(Signals {
             kick: link.kick.take(),
             blocked: link.blocked,
@@ -323,6 +328,11 @@ impl Connection {
         self.shard.lend_replies(&mut self.replies);
         for (token, reason) in signals.settled {
             self.inbound.accept(token, reason);
+            // Nearly always the first.
+            let committing = &mut self.rare.committing;
+            if let Some(at) = committing.iter().position(|(waiting, _)| *waiting == token) {
+                committing.remove(at);
+            }
         }
         let result = self.serve(cx, signals.held, signals.outbox_full);
         self.partial_bytes.set(self.partial.capacity());
@@ -350,8 +360,16 @@ impl Connection {
                 self.resume(resumed)?;
                 continue;
             }
-            if outbox_full || self.is_waiting_for_acceptance() {
+            if outbox_full {
                 return Ok(());
+            }
+            if self.is_waiting_for_acceptance() {
+                self.read_ahead(cx)?;
+                // What it waits for will never come.
+                return match self.closed && self.shard.core.has_store_failed() {
+                    true => Err(End::silent(ReasonCode::UnspecifiedError, false)),
+                    false => Ok(()),
+                };
             }
             if !self.more {
                 break;
@@ -523,7 +541,11 @@ impl Connection {
                     self.awaited = len;
                     break;
                 }
-                Ok(None) => break,
+                Ok(None) => {
+                    // Not even that is known; at least one byte more, unless there is none at all.
+                    self.awaited = if rest.is_empty() { 0 } else { rest.len() + 1 };
+                    break;
+                }
                 Err(error) => return Err(self.malformed(&error)),
             }
         }
@@ -616,12 +638,11 @@ impl Connection {
                             link.wake();
                         }
                     } else {
-                        let pumped = state.outbound.pump(self.shard.now(), &mut link.out);
+                        let pumped = state.pump(&self.session, self.shard.now());
                         self.shard.count_pumped(pumped);
                     }
                 }
-                self.shard.appended(&self.session, link);
-                self.shard.count_held(&self.session, state);
+                self.shard.output_added(&self.session, state);
             }
         }
         self.shard.take_replies(&mut self.replies);
@@ -668,11 +689,14 @@ impl Connection {
             if done {
                 link.blocked = false;
                 if !link.looked_at {
-                    let pumped = state.outbound.pump(self.shard.now(), &mut link.out);
+                    let pumped = state.pump(&self.session, self.shard.now());
                     self.shard.count_pumped(pumped);
                 }
-                self.shard.appended(&self.session, link);
-                if link.out.is_empty() && std::mem::take(&mut link.wants_drained) {
+                self.shard.output_added(&self.session, state);
+                if let Some(link) = state.link.as_deref_mut()
+                    && link.out.is_empty()
+                    && std::mem::take(&mut link.wants_drained)
+                {
                     link.wake();
                 }
             }
@@ -716,10 +740,7 @@ impl Connection {
             self.say_goodbye(&end, &mut out);
         }
         self.detach(&end.ending);
-        // With the last handle it closes anyway, unless a plugin is waited for before.
-        if Arc::strong_count(&self.socket) > 1 || self.rare.exchanging.is_some() {
-            self.socket.shutdown();
-        }
+        self.socket.shutdown();
         self.abandon_exchange().await;
     }
 
@@ -774,6 +795,10 @@ impl Connection {
             event.reason = Some(ending.reason);
             event.by_server = ending.by_server;
         });
+        // The Session goes on with what it has taken; the next connection is told nothing before it is durable.
+        for (token, reason) in std::mem::take(&mut self.rare.committing) {
+            self.inbound.accept(token, reason);
+        }
         let received = self.inbound.take_received();
         self.shard.detach(&self.session, self.handle, received, ending);
     }

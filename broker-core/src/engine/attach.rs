@@ -1,25 +1,31 @@
 //! A connection takes a Session and gives it back, and a Session ends. One Session has one connection at most
 //! `[MQTT-3.1.4-3]`: whoever wants it tells the one that has it to go, and waits until it has.
 
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use broker_proto::{DropPolicy, Outbound, OutboundLimits, PacketType, Peer, ReceivedIds, Stored, WriteBuf};
-use broker_types::{ClientHandle, ClientId, Limits, ProtocolVersion, ReasonCode, Timestamp};
-use plugin_api::{ClientView, EventKind};
+use broker_proto::{
+    DropPolicy, Outbound, OutboundLimits, PacketType, Peer, Phase, ReceivedIds, Stored, WriteBuf,
+};
+use broker_types::{ClientHandle, ClientId, Limits, ReasonCode, Timestamp};
+use plugin_api::{ClientView, Durability, EventKind};
 use tokio::sync::oneshot;
 
 use super::core::tell;
 use super::listener::ListenerState;
-use super::memory::{Footprint, Pressure};
-use super::session::{Held, Kick, Link, Owner, Session, State, Subscriptions, Will};
+use super::memory::Pressure;
+use super::session::{Held, Kick, Link, Owner, Session, State, Will};
 use super::shard::Shard;
 use super::timers::{Due, TimerKey};
 use crate::connection::describe;
 use crate::hooks::{AclCache, ChainSet, HookMask};
 use crate::net::Socket;
 use crate::settings::QueueFull;
+use crate::store::{Entry, EntryPhase, Group, Kept, Moment, Staging, Transaction, UNAVAILABLE, WINDOW};
 
 /// How long a connection may take to give its Session up before it is taken from it.
 const RELEASE_MAX: Duration = Duration::from_secs(5);
@@ -58,6 +64,13 @@ pub(crate) struct Ending {
     pub(crate) expiry: Option<u32>,
 }
 
+/// What a connection gets with its Session.
+struct Linked {
+    received: ReceivedIds,
+    /// What must be durable before the client is told.
+    group: Option<Group>,
+}
+
 /// What keeps a connection from taking a Session at once.
 enum Obstacle {
     /// It has ended, and only its place is still there.
@@ -76,6 +89,8 @@ struct Left {
     will: Option<Box<Will>>,
     timers: [Option<TimerKey>; 2],
     shared: Vec<Arc<Stored>>,
+    /// The end of its records: `shared` is gone from here and there for others at the same moment.
+    transaction: Option<Transaction>,
     /// What waited goes now, not when the last one lets go of the Session; and not under the lock.
     outbound: Outbound,
     listener: Arc<ListenerState>,
@@ -86,7 +101,8 @@ impl Shard {
     /// present; everything the Session sends comes behind it.
     ///
     /// # Errors
-    /// The Reason Code for the CONNACK: 0x85 when the Session belongs to somebody else, 0x97 when there are too many.
+    /// The Reason Code for the CONNACK: 0x85 when the Session belongs to somebody else, 0x97 when there are too many, 0x88 when
+    /// it must survive the broker and can't.
     pub(crate) async fn attach(
         self: &Rc<Self>,
         opening: Opening,
@@ -97,7 +113,10 @@ impl Shard {
             username: client.username.clone(),
             mount: client.mount.clone(),
         };
-        loop {
+        if self.must_keep(&opening) && self.core.has_store_failed() {
+            return Err(UNAVAILABLE);
+        }
+        let (attached, group, listener, chain, kind) = loop {
             let full = self.core.sessions.len() >= self.core.settings.sessions_max;
             let pressed = self.pressure() >= Pressure::Sessions;
             if (full || pressed) && self.core.sessions.get(client.id.as_str()).is_none() {
@@ -118,15 +137,18 @@ impl Shard {
                     Some(obstacle) => obstacle,
                     None => {
                         state.owner = owner;
-                        let chain = opening.chain.clone();
-                        let received = self.link(&session, &mut state, opening, |out| welcome(present, out));
+                        let (chain, listener) = (opening.chain.clone(), opening.listener.clone());
+                        let linked = self.link(&session, &mut state, opening, |out| welcome(present, out));
                         drop(state);
+                        let attached = Attached {
+                            session,
+                            received: linked.received,
+                        };
                         let kind = match present {
                             true => EventKind::SessionResumed,
                             false => EventKind::SessionCreated,
                         };
-                        tell(chain.events(), kind, |event| describe(event, &client));
-                        return Ok(Attached { session, received });
+                        break (attached, linked.group, listener, chain, kind);
                     }
                 }
             };
@@ -146,7 +168,26 @@ impl Shard {
                     self.read_clock();
                 }
             }
+        };
+        if let Some(group) = group {
+            let most = listener.limits.connect_timeout;
+            if !self
+                .is_durable(&attached.session, client.handle, group, most)
+                .await
+            {
+                let ending = Ending {
+                    reason: UNAVAILABLE,
+                    by_server: true,
+                    will: false,
+                    expiry: None,
+                };
+                self.detach(&attached.session, client.handle, attached.received, &ending);
+                return Err(UNAVAILABLE);
+            }
+            self.read_clock();
         }
+        tell(chain.events(), kind, |event| describe(event, &client));
+        Ok(attached)
     }
 
     /// Returns what keeps a connection from taking the Session at once. The connection that has it is told to go.
@@ -169,14 +210,44 @@ impl Shard {
         will_due.then_some(Obstacle::WillDue)
     }
 
-    /// Makes the connection the Session's own.
+    /// Tells whether the Session of this connection must survive the broker.
+    fn must_keep(&self, opening: &Opening) -> bool {
+        self.core.journal.is_some() && opening.expiry > 0 && opening.listener.durability > Durability::Memory
+    }
+
+    /// Waits until a Session that has a connection now is durable, so that its CONNACK has left. False: it isn't in time,
+    /// never will be, or somebody else wants the Session.
+    async fn is_durable(
+        &self,
+        session: &Arc<Session>,
+        handle: ClientHandle,
+        group: Group,
+        most: Duration,
+    ) -> bool {
+        let Some(journal) = &self.core.journal else {
+            return true;
+        };
+        let mut durable = pin!(journal.durable(group));
+        let wait = poll_fn(|cx| {
+            match session.lock().link_of(handle) {
+                Some(link) if link.kick.is_none() => link.waker = Some(cx.waker().clone()),
+                _ => return Poll::Ready(false),
+            }
+            durable.as_mut().poll(cx)
+        });
+        tokio::time::timeout(most, wait).await.unwrap_or(false)
+    }
+
+    /// Makes the connection the Session's own. If the Session must survive the broker, its CONNACK and all that follows is
+    /// held back until that is durable.
     fn link(
         &self,
         session: &Arc<Session>,
         state: &mut State,
         opening: Opening,
         welcome: impl FnOnce(&mut Vec<u8>),
-    ) -> ReceivedIds {
+    ) -> Linked {
+        let keep = self.must_keep(&opening);
         let Opening {
             client,
             listener,
@@ -191,8 +262,8 @@ impl Shard {
             self.core.timers.cancel(timer);
         }
         // [MQTT-3.1.3-9]: a Will Message whose delay still runs is not sent when the Session is resumed in time.
-        if let Some(timer) = std::mem::replace(&mut state.will, will).and_then(|will| will.timer) {
-            self.core.timers.cancel(timer);
+        if let Some(before) = std::mem::replace(&mut state.will, will) {
+            self.drop_will(*before);
         }
         state.expiry = expiry;
         state.fresh = false;
@@ -200,23 +271,29 @@ impl Shard {
         let mut out = WriteBuf::new();
         self.lend_buffer(&mut out);
         welcome(out.frames());
-        state
-            .outbound
-            .set_limits(outbound_limits(&listener.limits, self.core.settings.queue_full));
+        state.listener = listener;
+        state.version = peer.version;
+        let mut group = (keep || state.kept.is_some()).then(|| self.keep(session, state));
+        let limits = outbound_limits(
+            &state.listener.limits,
+            self.core.settings.queue_full,
+            state.kept.is_some(),
+        );
+        state.outbound.set_limits(limits);
         if looked_at {
             state.outbound.connect_held(&peer);
         } else {
             let pumped = state.outbound.connect(self.now(), &peer, &mut out);
             self.count_pumped(pumped);
         }
-        state.listener = listener;
-        state.version = peer.version;
         session.set_handle(client.handle);
         self.core.sessions.connect(session);
         let link = state.link.insert(Box::new(Link {
             handle: client.handle,
             socket,
             out,
+            staging: Staging::default(),
+            refilled: false,
             flushing: false,
             blocked: false,
             progress: self.now(),
@@ -234,6 +311,13 @@ impl Shard {
             outbox_bytes_max: peer.outbox_bytes_max,
             waiting: Vec::new(),
         }));
+        if let (Some(kept), Some(group)) = (&mut state.kept, &mut group) {
+            let sent = kept.take_records(&mut state.outbound, None, None);
+            kept.refill(session, &state.outbound);
+            *group = sent.unwrap_or(*group).max(*group);
+            link.staging.open().append(link.out.take());
+            link.staged(session, Some(*group), kept.journal());
+        }
         self.appended(session, link);
         // Whoever stops the broker has kicked all that it found.
         if self.core.is_stopping() {
@@ -242,7 +326,38 @@ impl Shard {
         self.metrics.sent.one(PacketType::ConnAck);
         self.count_held(session, state);
         session.set_connected(true);
-        std::mem::take(&mut state.received)
+        let received = std::mem::take(&mut state.received);
+        Linked { received, group }
+    }
+
+    /// Writes down a Session that must survive the broker; all of it if it hasn't been so far. Returns the group that it is in.
+    fn keep(&self, session: &Arc<Session>, state: &mut State) -> Group {
+        let moment = self.core.moment();
+        let journal = self.core.journal.as_ref().expect("only called with a journal");
+        let durability = state.listener.durability.max(Durability::Async);
+        match &mut state.kept {
+            Some(kept) => kept.set_want(durability),
+            None => {
+                let kept = Kept::new(journal.clone(), session.id, durability);
+                state.kept = Some(keep_all(kept, state, moment));
+            }
+        }
+        let record = state.record(session.id, None);
+        let kept = state.kept.as_deref_mut().expect("it has been put there");
+        if let Some(will) = &mut state.will {
+            will.record = Some(kept.put_will(&will.to_record(None), None));
+        }
+        kept.put_session(&session.client_id, &record)
+    }
+
+    /// Forgets a Will Message that isn't published.
+    fn drop_will(&self, will: Will) {
+        if let Some(timer) = will.timer {
+            self.core.timers.cancel(timer);
+        }
+        if let (Some(record), Some(journal)) = (will.record, &self.core.journal) {
+            record.delete(&mut journal.pen(None, Durability::Async));
+        }
     }
 
     /// Gives the Session back that the connection `handle` has: its Will Message is published or put off, and the Session ends
@@ -273,7 +388,9 @@ impl Shard {
         let mut fired = None;
         if !ending.will {
             // [MQTT-3.1.2-10]: a DISCONNECT with Reason Code 0x00 takes the Will Message away.
-            state.will = None;
+            if let Some(will) = state.will.take() {
+                self.drop_will(*will);
+            }
         } else if let Some(will) = &mut state.will {
             let delay = will.delay.min(state.expiry);
             if delay == 0 || self.core.is_stopping() {
@@ -281,9 +398,18 @@ impl Shard {
             } else {
                 let due = now + Duration::from_secs(delay.into());
                 will.timer = Some(self.core.timers.set(due, session, Due::Will));
+                if let (Some(kept), record @ Some(_)) = (&state.kept, will.record) {
+                    let due = Some(self.core.moment().wall_of(due));
+                    will.record = Some(kept.put_will(&will.to_record(due), record));
+                }
             }
         }
         let over = state.expiry == 0;
+        state.note_records(session);
+        if !over && let Some(kept) = &state.kept {
+            let record = state.record(session.id, Some(self.core.clock.wall_millis()));
+            kept.put_session(&session.client_id, &record);
+        }
         // Under the same lock: nobody must find it between its connection's end and its own.
         let left = over.then(|| self.end(session, state));
         if !over && state.expiry != NEVER {
@@ -336,15 +462,26 @@ impl Shard {
         state.ended = true;
         let will = state.will.take();
         let listener = state.listener.clone();
-        let limits = outbound_limits(&listener.limits, self.core.settings.queue_full);
+        let limits = outbound_limits(&listener.limits, self.core.settings.queue_full, false);
+        let subscriptions = state.subscriptions.take();
+        let shared = state.outbound.take_shared(true);
+        let transaction = state.kept.take().map(|mut kept| {
+            let mut transaction = Transaction::new(kept.journal().clone());
+            let group = transaction.group();
+            kept.take_records(&mut state.outbound, Some(group), None);
+            let received = state.received.iter();
+            kept.erase(&session.client_id, subscriptions.iter(), received, group);
+            transaction
+        });
         let left = Left {
-            subscriptions: state.subscriptions.take(),
+            subscriptions,
+            transaction,
             timers: [
                 state.expiry_timer.take(),
                 will.as_ref().and_then(|will| will.timer),
             ],
             will,
-            shared: state.outbound.take_shared(true),
+            shared,
             outbound: std::mem::replace(&mut state.outbound, Outbound::new(limits)),
             listener,
         };
@@ -359,6 +496,7 @@ impl Shard {
             will,
             timers,
             shared,
+            transaction,
             outbound,
             listener,
         } = left;
@@ -377,11 +515,13 @@ impl Shard {
             self.core.routes.unsubscribe(session.id, &held.routed);
         }
         self.core.sessions.remove(session);
+        self.transact_in(transaction, || {
+            for stored in shared {
+                self.redeliver(&stored, session, &groups);
+            }
+        });
         if let Some(will) = will {
             self.fire_will(*will, listener.chain.load_full(), session.id, self.now());
-        }
-        for stored in shared {
-            self.redeliver(&stored, session, &groups);
         }
         let chain = listener.chain.load();
         tell(chain.events(), EventKind::SessionExpired, |event| {
@@ -392,7 +532,8 @@ impl Shard {
 
     /// Gives what a disconnected member of shared groups has not acknowledged to other members that are connected.
     fn redeliver_shared(self: &Rc<Self>, session: &Arc<Session>) {
-        let mut state = session.lock();
+        let mut guard = session.lock();
+        let state = &mut *guard;
         let groups: Vec<_> = state
             .subscriptions
             .iter()
@@ -404,11 +545,19 @@ impl Shard {
             return;
         }
         let shared = state.outbound.take_shared(false);
-        self.count_held(session, &mut state);
-        drop(state);
-        for stored in shared {
-            self.redeliver(&stored, session, &groups);
-        }
+        let transaction = state.kept.as_deref_mut().map(|kept| {
+            let mut transaction = Transaction::new(kept.journal().clone());
+            let group = transaction.group();
+            kept.take_records(&mut state.outbound, Some(group), None);
+            transaction
+        });
+        self.count_held(session, state);
+        drop(guard);
+        self.transact_in(transaction, || {
+            for stored in shared {
+                self.redeliver(&stored, session, &groups);
+            }
+        });
     }
 
     /// Takes a Session from a connection that doesn't give it up: its task hangs in code that doesn't return.
@@ -427,39 +576,61 @@ impl Shard {
     }
 
     fn new_session(&self, client_id: ClientId, listener: &Arc<ListenerState>, owner: Owner) -> Session {
-        let limits = outbound_limits(&listener.limits, self.core.settings.queue_full);
-        let state = State {
-            outbound: Outbound::new(limits),
-            link: None,
-            received: ReceivedIds::new(),
-            subscriptions: Subscriptions::default(),
-            gave_up_at: 0,
-            owner,
-            listener: listener.clone(),
-            version: ProtocolVersion::V5,
-            expiry: 0,
-            will: None,
-            expiry_timer: None,
-            fresh: true,
-            ended: false,
-            footprint: Footprint::default(),
-        };
+        let limits = outbound_limits(&listener.limits, self.core.settings.queue_full, false);
+        let state = State::new(limits, listener.clone(), owner);
         Session::new(self.core.new_session_id(), client_id, state)
     }
 }
 
-fn outbound_limits(limits: &Limits, queue_full: QueueFull) -> OutboundLimits {
+/// Writes down all that a Session holds that is to survive the broker from now on.
+fn keep_all(mut kept: Kept, state: &State, moment: Moment) -> Box<Kept> {
+    state
+        .subscriptions
+        .iter()
+        .for_each(|held| kept.put_subscription(held));
+    state
+        .received
+        .iter()
+        .for_each(|packet_id| kept.put_received(packet_id, None));
+    let snapshot = state.outbound.snapshot();
+    let under_way = snapshot.inflight.into_iter().map(|slot| {
+        let phase = EntryPhase::UnderWay(slot.packet_id, slot.phase);
+        (slot.seq, phase, slot.terms, slot.message)
+    });
+    let waiting = snapshot
+        .queued
+        .into_iter()
+        .map(|queued| (queued.seq, EntryPhase::Waits, queued.terms, Some(queued.message)));
+    for (seq, phase, terms, message) in under_way.chain(waiting) {
+        let released = matches!(phase, EntryPhase::UnderWay(_, Phase::Released));
+        // One that was to be forgotten with its connection is not there any more.
+        if message.is_some() || released {
+            kept.append(
+                seq,
+                Entry::new(phase, &terms),
+                false,
+                message.as_ref(),
+                None,
+                moment,
+            );
+        }
+    }
+    Box::new(kept)
+}
+
+/// Returns the bounds of a Session's sending half. One that survives the broker has only the head of its queue in memory.
+pub(crate) fn outbound_limits(limits: &Limits, queue_full: QueueFull, kept: bool) -> OutboundLimits {
     OutboundLimits {
         inflight_max: limits.inflight_max,
         queued_messages_max: limits.queued_messages_max,
         queued_bytes_max: limits.queued_bytes_max,
-        window: usize::MAX,
+        window: if kept { WINDOW } else { usize::MAX },
         drop: match queue_full {
             QueueFull::DropOldest => DropPolicy::Oldest,
             QueueFull::DropNewest => DropPolicy::Newest,
             QueueFull::Disconnect => DropPolicy::Disconnect,
         },
         queue_qos0: limits.queue_qos0,
-        recorded: false,
+        recorded: kept,
     }
 }

@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use broker_proto::{Ledger, Stored};
-use broker_types::{ClientHandle, ReasonCode, Timestamp};
-use plugin_api::{Event, EventKind};
+use broker_types::{ClientHandle, ReasonCode, Timestamp, TopicName};
+use plugin_api::{Durability, Event, EventKind, SessionStore};
 use tokio::sync::{mpsc, watch};
 
 use super::listener::ListenerState;
@@ -26,9 +26,11 @@ use crate::metrics::{Counts, Level, ShardHolds, ShardMetrics};
 use crate::retained::Retained;
 use crate::routing::Routes;
 use crate::settings::Settings;
+use crate::store::{Journal, Moment, PluginRecords, chunks_of, retained_key, retained_len};
 
-/// Retained Messages that are let go of at a time when they have expired.
-const EXPIRED_AT_ONCE: usize = 4096;
+/// Retained Messages that are let go of at a time when they have expired, and how often in a row.
+const EXPIRED_AT_ONCE: usize = 256;
+const EXPIRED_ROUNDS: usize = 16;
 /// Jobs that may wait for a shard.
 pub(crate) const JOBS: usize = 4096;
 
@@ -49,6 +51,12 @@ pub(crate) struct Core {
     pub(crate) plugin_metrics: PluginMetrics,
     /// Bridges; never set when there are none.
     pub(crate) bridges: OnceLock<Bridges>,
+    /// What must become durable; `None`: the store survives nothing.
+    pub(crate) journal: Option<Arc<Journal>>,
+    /// What plugins keep.
+    pub(crate) plugin_records: PluginRecords,
+    /// Whoever changes a Retained Message in memory and in the journal, so that both end with the same one.
+    retained_turn: Mutex<()>,
     /// What concerns all chains.
     chains: ArcSwap<AllChains>,
     /// Hands work to a shard.
@@ -86,12 +94,14 @@ impl Core {
         listeners: Vec<Arc<ListenerState>>,
         jobs: Vec<mpsc::Sender<Job>>,
         blocking: BlockingPool,
+        store: Arc<dyn SessionStore>,
+        journal: Option<Arc<Journal>>,
     ) -> Self {
         Self {
             routes: Routes::new(settings.share_strategy),
             metrics: jobs.iter().map(|_| Arc::default()).collect(),
             ledgers: jobs.iter().map(|_| Ledger::new()).collect(),
-            clock,
+            clock: clock.clone(),
             settings,
             sessions: Registry::new(),
             retained: Retained::new(),
@@ -101,6 +111,9 @@ impl Core {
             plugin_timers: PluginTimers::default(),
             plugin_metrics: PluginMetrics::default(),
             bridges: OnceLock::new(),
+            plugin_records: PluginRecords::new(store, journal.clone(), clock),
+            journal,
+            retained_turn: Mutex::default(),
             chains: ArcSwap::default(),
             jobs,
             stop: watch::Sender::new(false),
@@ -123,6 +136,29 @@ impl Core {
     /// Returns a number that no Session had before.
     pub(crate) fn new_session_id(&self) -> u64 {
         self.session_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Gives out only greater numbers from now on.
+    pub(crate) fn reserve_session_ids(&self, last: u64) {
+        self.session_ids.fetch_max(last + 1, Ordering::Relaxed);
+    }
+
+    /// Returns the present moment on both clocks.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment {
+            now: self.clock.now(),
+            wall: self.clock.wall_millis(),
+        }
+    }
+
+    /// Tells whether nothing becomes durable any more.
+    pub(crate) fn has_store_failed(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| journal.has_failed())
+    }
+
+    /// Waits for the turn to change a Retained Message in memory and in the journal.
+    pub(crate) fn retained_turn(&self) -> MutexGuard<'_, ()> {
+        self.retained_turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns a number that no compiled chain had before.
@@ -187,6 +223,8 @@ impl Core {
             shared_subscriptions,
             retained: self.retained.count(),
             retained_bytes: self.retained.bytes(),
+            store_pending: self.journal.as_ref().map_or(0, |journal| journal.pending()),
+            store_failed: self.has_store_failed(),
             inflight: held(|holds| &holds.inflight),
             queued: held(|holds| &holds.queued),
             queued_bytes: held(|holds| &holds.queued_bytes),
@@ -264,9 +302,7 @@ impl Core {
                 Due::Will => shard.fire_due_will(&session, now),
             }
         }
-        let mut cleared = Vec::new();
-        self.retained.expire(now, EXPIRED_AT_ONCE, &mut cleared);
-        for topic in cleared {
+        for topic in self.expire_retained(now) {
             self.event(EventKind::RetainedCleared, |event| {
                 event.topic = Some(topic.as_str().into())
             });
@@ -278,6 +314,28 @@ impl Core {
                 core.plugin_timers.done(&due, core.clock.now());
             });
         }
+    }
+
+    /// Lets go of Retained Messages that have expired, and returns their topics.
+    fn expire_retained(&self, now: Timestamp) -> Vec<TopicName> {
+        let mut topics = Vec::new();
+        for _ in 0..EXPIRED_ROUNDS {
+            let mut expired = Vec::new();
+            let _turn = self.journal.as_ref().map(|_| self.retained_turn());
+            self.retained.expire(now, EXPIRED_AT_ONCE, &mut expired);
+            if expired.is_empty() {
+                break;
+            }
+            if let Some(journal) = &self.journal {
+                let mut pen = journal.pen(None, Durability::Async);
+                for (topic, stored) in &expired {
+                    let chunks = chunks_of(retained_len(stored.size()));
+                    pen.delete_long(&retained_key(topic.as_str()), chunks);
+                }
+            }
+            topics.extend(expired.into_iter().map(|(topic, _)| topic));
+        }
+        topics
     }
 
     /// Tells whether the broker is on its way out.

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use broker_proto::{
     Delivered, Delivery, DropReason, MessageRef, Outgoing, OutgoingScratch, PacketType, Pumped, Stored,
-    WriteBuf,
 };
 use broker_types::{Message, QoS, ReasonCode, Source, SubscriptionId, Timestamp, TopicName, TopicRef};
 use plugin_api::{
@@ -288,14 +287,8 @@ impl Shard {
         if state.ended || state.gave_up(message.topic(), copies.generation) {
             return false;
         }
-        let State { outbound, link, .. } = &mut *state;
-        let delivered = match link.as_deref_mut() {
-            None => outbound.deliver(self.now(), message, how, &mut WriteBuf::new()),
-            Some(link) if !link.looked_at => {
-                self.lend_buffer(&mut link.out);
-                outbound.deliver(self.now(), message, how, &mut link.out)
-            }
-            Some(_) => {
+        let delivered = match &state.link {
+            Some(link) if link.looked_at => {
                 drop(state);
                 let Some(delivered) = self.look_and_deliver(session, message, how, class, copies) else {
                     self.metrics.dropped_refused.one();
@@ -304,6 +297,7 @@ impl Shard {
                 state = session.lock();
                 delivered
             }
+            _ => state.deliver(self, session, message, how),
         };
         let link = &mut state.link;
         if let Some(link) = link.as_deref_mut() {
@@ -370,18 +364,19 @@ impl Shard {
         };
         let mut state = session.lock();
         let State { outbound, link, .. } = &mut *state;
-        let waiting = outbound.is_waiting();
-        let now = self.now();
+        let may_leave = |qos: QoS, link: &Link| {
+            !link.held && !outbound.is_waiting() && outbound.may_leave(qos.min(message.qos()), &link.out)
+        };
         Some(match (look, link.as_deref_mut()) {
             (Look::Refused, _) => return None,
-            (Look::Send(copy, qos), Some(link)) if !link.held && !waiting => {
+            // A copy that has no room would wait and then be looked at again, as if it were the original.
+            (Look::Send(copy, qos), Some(link)) if may_leave(qos, link) => {
                 let how = Delivery { qos, ..*how };
-                self.lend_buffer(&mut link.out);
                 match copy {
-                    None => outbound.deliver(now, message, &how, &mut link.out),
+                    None => state.deliver(self, session, message, &how),
                     Some(stored) => {
                         let mut copy = Outgoing::from_stored(&stored, &mut copies.scratch);
-                        outbound.deliver(now, &mut copy, &how, &mut link.out)
+                        state.deliver(self, session, &mut copy, &how)
                     }
                 }
             }
@@ -389,9 +384,9 @@ impl Shard {
             (_, Some(link)) => {
                 link.held = true;
                 link.wake();
-                outbound.enqueue(now, message, how)
+                state.enqueue(self, session, message, how)
             }
-            (_, None) => outbound.deliver(now, message, how, &mut WriteBuf::new()),
+            (_, None) => state.deliver(self, session, message, how),
         })
     }
 
@@ -402,6 +397,14 @@ impl Shard {
             link.flushing = true;
             self.flush_later(session, link.handle);
         }
+    }
+
+    /// Has the output written, if anything was appended to it, and counts what the Session holds now.
+    pub(crate) fn output_added(&self, session: &Arc<Session>, state: &mut State) {
+        if let Some(link) = state.link.as_deref_mut() {
+            self.appended(session, link);
+        }
+        self.count_held(session, state);
     }
 
     /// Asks the hooks on delivery, as far as they answer at once.
@@ -630,11 +633,14 @@ impl Shard {
         events: &EventSink,
     ) -> usize {
         let now = self.read_clock();
-        if message.retain {
-            // A limit that is reached is counted; there is nobody to tell.
-            let _ = self.keep_retained(chain, &message.into(), now);
-        }
-        self.route(message.into(), now, by, events)
+        let publish = || {
+            if message.retain {
+                // A limit that is reached is counted; there is nobody to tell.
+                let _ = self.keep_retained(chain, &message.into(), now);
+            }
+            self.route(message.into(), now, by, events)
+        };
+        self.transact(publish, |_| None).0
     }
 
     /// Sends a message to one client alone, whatever it is subscribed to: the answer to a control request.

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use broker_types::{Limits, ProtocolVersion};
 
+use plugin_api::Durability;
+
 use crate::hooks::ChainSet;
 
 /// What the connections of a listener share.
@@ -25,6 +27,8 @@ pub(crate) struct ListenerState {
     pub(crate) mount: Arc<str>,
     /// Whether any identity may resume any Session.
     pub(crate) shared_sessions: bool,
+    /// How safe its Sessions and what its clients publish must be before that is acknowledged.
+    pub(crate) durability: Durability,
     /// Connections it may have.
     pub(crate) connections_max: usize,
     connections: AtomicUsize,
@@ -44,6 +48,7 @@ impl ListenerState {
         protocols: Vec<ProtocolVersion>,
         mount: Arc<str>,
         shared_sessions: bool,
+        durability: Durability,
         connections_max: usize,
     ) -> Self {
         let chain = ArcSwap::new(chain);
@@ -56,6 +61,7 @@ impl ListenerState {
             protocols,
             mount,
             shared_sessions,
+            durability,
             connections_max,
             connections,
         }
@@ -77,6 +83,13 @@ impl ListenerState {
 /// A connection's place; dropping it gives the place back.
 #[derive(Debug)]
 pub(crate) struct Admission(Arc<ListenerState>);
+
+impl Admission {
+    /// Returns the listener.
+    pub(crate) fn listener(&self) -> &Arc<ListenerState> {
+        &self.0
+    }
+}
 
 impl Drop for Admission {
     fn drop(&mut self) {

@@ -109,7 +109,10 @@ impl Shard {
             queued: state.outbound.queued_messages(),
             queued_bytes: state.outbound.queued_bytes(),
             inflight: state.outbound.inflight(),
-            output_bytes: state.link.as_ref().map_or(0, |link| link.out.own_len()),
+            output_bytes: state
+                .link
+                .as_ref()
+                .map_or(0, |link| link.out.own_len() + link.staging.own_len()),
         };
         let before = std::mem::replace(&mut state.footprint, now);
         let holds = &self.metrics.holds;

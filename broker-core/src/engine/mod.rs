@@ -6,6 +6,7 @@
 //! | `shard` | one thread: its runtime, its memory, writing out what was appended |
 //! | `registry`, `session` | Sessions by Client Identifier, and what stands behind a Session's lock |
 //! | `attach` | a connection takes a Session, gives it back, and how a Session ends |
+//! | `sending` | what makes a Session's sending half do something, with or without records |
 //! | `delivery` | from a message to the outputs of its receivers |
 //! | `pass` | the way through a chain of a message that no client's packet brings |
 //! | `retain` | keeping Retained Messages, and sending them for a new subscription |
@@ -24,6 +25,7 @@ pub(crate) mod memory;
 pub(crate) mod pass;
 pub(crate) mod registry;
 pub(crate) mod retain;
+pub(crate) mod sending;
 pub(crate) mod session;
 pub(crate) mod shard;
 pub(crate) mod status;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_proto::{Delivery, MessageRef, Stored};
-use broker_types::{QoS, ReasonCode, SubscriptionFilter, SubscriptionId, Timestamp, TopicFilter};
+use broker_types::{QoS, ReasonCode, SubscriptionFilter, SubscriptionId, Timestamp, TopicFilter, TopicRef};
 use plugin_api::EventKind;
 
 use super::session::Session;
 use super::shard::Shard;
 use crate::hooks::{ChainSet, HookMask, Retained as Verdict};
 use crate::retained::Cursor;
+use crate::store::{chunks_of, retained_key, retained_len, retained_value};
 
 /// Messages that may wait in an output or queue before more Retained Messages are sent to it.
 const FEED_QUEUED_MAX: usize = 64;
@@ -34,7 +35,7 @@ impl Shard {
     ) -> Result<(), ReasonCode> {
         let core = &self.core;
         if message.payload.as_bytes().is_empty() {
-            if core.retained.remove(message.topic).is_some() {
+            if self.clear_retained(message.topic) {
                 core.event(EventKind::RetainedCleared, |event| {
                     event.topic = Some(message.topic.as_str().into());
                 });
@@ -62,12 +63,44 @@ impl Shard {
         }
         let expires = keep_for.map_or(Timestamp::NEVER, |time| now + time);
         let size = u32::try_from(stored.size()).unwrap_or(u32::MAX);
-        core.retained
-            .put(&message.topic.to_owned(), stored, size, expires);
+        self.put_retained(message.topic, stored, size, expires);
         core.event(EventKind::RetainedSet, |event| {
             event.topic = Some(message.topic.as_str().into())
         });
         Ok(())
+    }
+}
+
+impl Shard {
+    /// Keeps a message in memory and, if there is a durable store, there.
+    fn put_retained(&self, topic: TopicRef<'_>, stored: Arc<Stored>, size: u32, expires: Timestamp) {
+        let core = &self.core;
+        let Some(journal) = &core.journal else {
+            core.retained.put(&topic.to_owned(), stored, size, expires);
+            return;
+        };
+        let value = retained_value(&stored, expires, core.moment());
+        let _turn = core.retained_turn();
+        let before = core.retained.put(&topic.to_owned(), stored, size, expires);
+        let mut pen = journal.pen(self.group(), journal.strongest);
+        let before = before.map(|before| retained_len(before.size()));
+        pen.put_long(&retained_key(topic.as_str()), &value, before);
+    }
+
+    /// Clears a topic. False: nothing was kept.
+    fn clear_retained(&self, topic: TopicRef<'_>) -> bool {
+        let core = &self.core;
+        let Some(journal) = &core.journal else {
+            return core.retained.remove(topic).is_some();
+        };
+        let _turn = core.retained_turn();
+        let Some(before) = core.retained.remove(topic) else {
+            return false;
+        };
+        let chunks = chunks_of(retained_len(before.size()));
+        let mut pen = journal.pen(self.group(), journal.strongest);
+        pen.delete_long(&retained_key(topic.as_str()), chunks);
+        true
     }
 }
 
@@ -179,7 +212,8 @@ fn has_room(session: &Session) -> bool {
         return false;
     };
     let bytes_max = link.outbox_bytes_max.min(FEED_BYTES_MAX);
-    let room = queued < queued_max && link.out.len() < bytes_max && !link.held;
+    let bytes = link.out.len() + link.staging.len();
+    let room = queued < queued_max && bytes < bytes_max && !link.held;
     link.wants_drained |= !room;
     room
 }

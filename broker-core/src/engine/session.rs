@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use broker_proto::{Outbound, ReceivedIds, Stored, Token, WriteBuf};
+use broker_proto::{Outbound, OutboundLimits, ReceivedIds, Stored, Token, WriteBuf};
 use broker_types::{
     ClientHandle, ClientId, Message, ProtocolVersion, ReasonCode, SubscriptionFilter, Timestamp, TopicRef,
 };
@@ -22,6 +22,7 @@ use super::timers::TimerKey;
 use crate::hooks::{AclCache, ChainSet};
 use crate::net::Socket;
 use crate::routing::{Subscriber, SubscriptionOptions};
+use crate::store::{Kept, SessionRecord, Staging, WillKey, WillRecord};
 
 /// The state of one Client Identifier, from its first CONNECT to the end of the Session.
 #[derive(Debug)]
@@ -72,6 +73,8 @@ pub(crate) struct State {
     pub(crate) ended: bool,
     /// What of it is counted.
     pub(crate) footprint: Footprint,
+    /// Its records, if it must survive the broker.
+    pub(crate) kept: Option<Box<Kept>>,
 }
 
 /// Who a Session belongs to: whoever shows the same may resume it.
@@ -94,6 +97,8 @@ pub(crate) struct Will {
     pub(crate) client: Arc<ClientView>,
     /// The timer of the Will Delay Interval, once it runs.
     pub(crate) timer: Option<TimerKey>,
+    /// Its record, if it must survive the broker.
+    pub(crate) record: Option<WillKey>,
 }
 
 impl Will {
@@ -112,6 +117,10 @@ pub(crate) struct Link {
     pub(crate) socket: Arc<Socket>,
     /// Bytes that wait to be written.
     pub(crate) out: WriteBuf,
+    /// Bytes that may not leave before something is durable.
+    pub(crate) staging: Staging,
+    /// Messages came from the store that may be sent.
+    pub(crate) refilled: bool,
     /// Somebody has it on a dirty list or is writing its bytes.
     pub(crate) flushing: bool,
     /// The socket takes nothing; the owner waits until it does.
@@ -167,6 +176,18 @@ impl Kick {
             text: None,
             will: true,
             silent: false,
+        }
+    }
+}
+
+impl Will {
+    /// Returns its record; `due` is when its Will Delay Interval has passed, by the wall clock.
+    pub(crate) fn to_record(&self, due: Option<u64>) -> WillRecord {
+        WillRecord {
+            message: self.message.clone(),
+            client: ClientView::clone(&self.client),
+            delay: self.delay,
+            due,
         }
     }
 }
@@ -268,6 +289,39 @@ impl State {
                 .subscriptions
                 .iter()
                 .any(|held| held.routed.filter.matches(topic))
+    }
+
+    /// Returns the state of a Session that `owner` makes.
+    pub(crate) fn new(limits: OutboundLimits, listener: Arc<ListenerState>, owner: Owner) -> Self {
+        Self {
+            outbound: Outbound::new(limits),
+            link: None,
+            received: ReceivedIds::new(),
+            subscriptions: Subscriptions::default(),
+            gave_up_at: 0,
+            owner,
+            version: ProtocolVersion::V5,
+            listener,
+            expiry: 0,
+            will: None,
+            expiry_timer: None,
+            fresh: true,
+            ended: false,
+            footprint: Footprint::default(),
+            kept: None,
+        }
+    }
+
+    /// Returns the Session's own record; `ended_at` is when it lost its connection.
+    pub(crate) fn record(&self, session: u64, ended_at: Option<u64>) -> SessionRecord {
+        SessionRecord {
+            number: session,
+            owner: self.owner.clone(),
+            listener: self.listener.name.clone(),
+            version: self.version,
+            expiry: self.expiry,
+            ended_at,
+        }
     }
 
     /// Returns the connection if it is the one that `handle` names.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use broker_proto::{OutgoingScratch, WriteBuf};
-use broker_types::{ClientHandle, ReasonCode, Timestamp};
+use broker_types::{ClientHandle, PacketId, ReasonCode, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 use super::core::Core;
@@ -23,6 +23,7 @@ use super::wheel::Wheel;
 use crate::metrics::ShardMetrics;
 use crate::net::Socket;
 use crate::routing::TopicCache;
+use crate::store::{Group, Journal, Transaction, Waiter};
 use crate::sys::SysTree;
 
 /// Bytes that one read takes at most.
@@ -64,6 +65,8 @@ pub(crate) struct Shard {
     now: Cell<Timestamp>,
     /// What was published of `$SYS`; only one shard does that.
     pub(super) sys: RefCell<Option<SysTree>>,
+    /// What is being done at the moment and becomes durable together.
+    transaction: RefCell<Option<Transaction>>,
     /// What the other shards hold.
     pub(super) others: Cell<Others>,
 }
@@ -85,6 +88,7 @@ impl Shard {
             flusher: RefCell::default(),
             pool: RefCell::default(),
             now: Cell::new(now),
+            transaction: RefCell::default(),
             others: Cell::default(),
             sys: RefCell::new(sys),
             core,
@@ -126,6 +130,73 @@ impl Shard {
     /// Returns the moment at which the clock was read last: once for each wake.
     pub(crate) fn now(&self) -> Timestamp {
         self.now.get()
+    }
+
+    /// Runs `work`, and makes all that must become durable by it so at once. If there is anything, whoever `waiter` names is
+    /// told when it is; true: somebody will be.
+    #[inline]
+    pub(crate) fn transact<T>(
+        &self,
+        work: impl FnOnce() -> T,
+        waiter: impl FnOnce(&T) -> Option<Waiter>,
+    ) -> (T, bool) {
+        match &self.core.journal {
+            None => (work(), false),
+            Some(journal) => self.transact_durably(journal, work, waiter),
+        }
+    }
+
+    fn transact_durably<T>(
+        &self,
+        journal: &Arc<Journal>,
+        work: impl FnOnce() -> T,
+        waiter: impl FnOnce(&T) -> Option<Waiter>,
+    ) -> (T, bool) {
+        if self.transaction.borrow().is_some() {
+            // It is part of something larger.
+            return (work(), false);
+        }
+        self.transaction.replace(Some(Transaction::new(journal.clone())));
+        let begun = Begun(&self.transaction);
+        let done = work();
+        let Some(transaction) = begun.0.take().filter(|transaction| transaction.used().is_some()) else {
+            return (done, false);
+        };
+        let waiter = waiter(&done);
+        let waits = waiter.is_some();
+        transaction.end(waiter);
+        (done, waits)
+    }
+
+    /// Runs `work` as a part of `transaction`, which has begun already, if there is one.
+    pub(crate) fn transact_in(&self, transaction: Option<Transaction>, work: impl FnOnce()) {
+        let Some(transaction) = transaction else {
+            return work();
+        };
+        self.transaction.replace(Some(transaction));
+        let begun = Begun(&self.transaction);
+        work();
+        if let Some(transaction) = begun.0.take() {
+            transaction.end(None);
+        }
+    }
+
+    /// Returns what is being done at the moment.
+    pub(crate) fn transaction(&self) -> RefMut<'_, Option<Transaction>> {
+        self.transaction.borrow_mut()
+    }
+
+    /// Returns the group of what is being done at the moment.
+    pub(crate) fn group(&self) -> Option<Group> {
+        self.transaction.borrow_mut().as_mut().map(Transaction::group)
+    }
+
+    /// Writes down that a QoS 2 message was received, if the publisher's Session must survive: together with all that it
+    /// causes.
+    pub(crate) fn note_received(&self, session: &Session, packet_id: PacketId) {
+        if let Some(kept) = &session.lock().kept {
+            kept.put_received(packet_id, self.group());
+        }
     }
 
     /// Takes the buffer for reading out.
@@ -204,10 +275,7 @@ impl Shard {
             for (session, handle) in round.drain(..) {
                 self.flush_or_end(&session, handle);
             }
-            // Otherwise whoever is dirty next wakes this task; a yield would ask the system for events once more.
-            if !self.dirty.borrow().is_empty() {
-                tokio::task::yield_now().await;
-            }
+            tokio::task::yield_now().await;
         }
     }
 
@@ -278,9 +346,12 @@ impl Shard {
         }
         if !link.looked_at {
             self.lend_buffer(&mut link.out);
-            let pumped = state.outbound.pump(self.now(), &mut link.out);
+            let pumped = state.pump(session, self.now());
             self.count_pumped(pumped);
         }
+        let Some(link) = state.link.as_deref_mut() else {
+            return;
+        };
         if link.blocked {
             link.flushing = false;
         } else if !link.out.is_empty() {
@@ -310,6 +381,15 @@ impl Shard {
             self.core.tick(self, now);
             self.publish_sys(now);
         }
+    }
+}
+
+/// What is being done at the moment; a panic in it doesn't leave it open.
+struct Begun<'a>(&'a RefCell<Option<Transaction>>);
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.0.take();
     }
 }
 

@@ -56,6 +56,9 @@ impl Shard {
             routed: routed.clone(),
             options,
         };
+        if let Some(kept) = &state.kept {
+            kept.put_subscription(&held);
+        }
         // A plugin may map the filter differently than last time.
         if let Some(before) = state
             .subscriptions
@@ -96,6 +99,9 @@ impl Shard {
         let Some(held) = state.subscriptions.remove(requested) else {
             return ReasonCode::NoSubscriptionExisted;
         };
+        if let Some(kept) = &state.kept {
+            kept.delete_subscription(requested);
+        }
         self.core.routes.unsubscribe(session.id, &held.routed);
         state.gave_up_at = self.core.routes.generation();
         drop(state);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use broker_types::{Message, Source, Timestamp};
-use plugin_api::{ClientView, EventKind};
+use plugin_api::{Durability, EventKind};
 
 use super::core::tell;
 use super::delivery::{Publisher, unmounted};
@@ -13,6 +13,7 @@ use super::pass::pass;
 use super::session::{Session, Will};
 use super::shard::Shard;
 use crate::hooks::{ChainSet, HookMask};
+use crate::store::WillKey;
 
 impl Shard {
     /// Publishes the Will Message of a Session whose Will Delay Interval has passed.
@@ -35,41 +36,61 @@ impl Shard {
     pub(crate) fn fire_will(self: &Rc<Self>, will: Will, chain: Arc<ChainSet>, session: u64, now: Timestamp) {
         let hooked = HookMask::WILL.or(HookMask::AUTHORIZE).or(HookMask::PUBLISH);
         if !chain.mask().has(hooked) {
-            self.publish_will(will.message, &will.client, &chain, session, now);
+            let by = Publisher {
+                client_id: will.client.id.as_str(),
+                session,
+            };
+            self.publish_will(Some(will.message), by, &chain, will.record, now);
             return;
         }
         let shard = self.clone();
         tokio::task::spawn_local(async move {
-            let client = will.client.clone();
-            if let Some(messages) = pass_chain(will, &chain).await {
-                let now = shard.read_clock();
-                for message in messages {
-                    shard.publish_will(message, &client, &chain, session, now);
-                }
+            let (client, record) = (will.client.clone(), will.record);
+            let mut messages = pass_chain(will, &chain).await.unwrap_or_default();
+            let by = Publisher {
+                client_id: client.id.as_str(),
+                session,
+            };
+            let now = shard.read_clock();
+            let last = messages.pop();
+            for message in messages {
+                shard.publish_will(Some(message), by, &chain, None, now);
             }
+            shard.publish_will(last, by, &chain, record, now);
         });
     }
 
+    /// Publishes one message, and forgets the record of the Will Message together with that.
     fn publish_will(
         &self,
-        message: Message,
-        client: &Arc<ClientView>,
+        message: Option<Message>,
+        by: Publisher<'_>,
         chain: &Arc<ChainSet>,
-        session: u64,
+        record: Option<WillKey>,
         now: Timestamp,
     ) {
+        self.transact(
+            || {
+                if let Some(message) = &message {
+                    self.route_will(message, by, chain, now);
+                }
+                if let (Some(record), Some(journal)) = (record, &self.core.journal) {
+                    record.delete(&mut journal.pen(self.group(), Durability::Async));
+                }
+            },
+            |()| None,
+        );
+    }
+
+    fn route_will(&self, message: &Message, by: Publisher<'_>, chain: &Arc<ChainSet>, now: Timestamp) {
         self.metrics.wills_fired.one();
         if message.retain {
             // A limit that is reached is counted; the client is gone.
-            let _ = self.keep_retained(Some(chain), &(&message).into(), now);
+            let _ = self.keep_retained(Some(chain), &message.into(), now);
         }
-        let by = Publisher {
-            client_id: client.id.as_str(),
-            session,
-        };
-        self.route((&message).into(), now, by, chain.events());
+        self.route(message.into(), now, by, chain.events());
         tell(chain.events(), EventKind::WillFired, |event| {
-            event.client_id = Some(client.id.clone());
+            event.client_id = Some(by.client_id.into());
             event.topic = Some(message.topic.as_str().into());
         });
     }

@@ -176,15 +176,18 @@ impl<V: Clone> Retained<V> {
         }
     }
 
-    /// Removes at most `most` messages that have expired at `now`, and adds their topics to `out`.
-    pub(crate) fn expire(&self, now: Timestamp, most: usize, out: &mut Vec<TopicName>) {
+    /// Removes at most `most` messages that have expired at `now`, and adds them to `out`.
+    pub(crate) fn expire(&self, now: Timestamp, most: usize, out: &mut Vec<(TopicName, V)>) {
         if self.next_expiry().is_none_or(|next| next > now) {
             return;
         }
         let mut store = self.write();
         for _ in 0..most {
             match store.expiring.first() {
-                Some(&(expires, at)) if expires <= now => out.push(store.take(at).topic),
+                Some(&(expires, at)) if expires <= now => {
+                    let Entry { topic, value, .. } = store.take(at);
+                    out.push((topic, value));
+                }
                 _ => return,
             }
         }

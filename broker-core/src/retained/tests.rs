@@ -141,7 +141,9 @@ fn what_has_expired_is_not_found_and_goes_when_told() {
     let expire = |now, most| {
         let mut gone = Vec::new();
         store.expire(now, most, &mut gone);
-        gone.iter().map(TopicName::to_string).collect::<Vec<_>>()
+        gone.iter()
+            .map(|(topic, _)| topic.to_string())
+            .collect::<Vec<_>>()
     };
     assert_eq!(expire(at(9), 10), [""; 0]);
     assert_eq!(expire(at(25), 1), ["a"]);
