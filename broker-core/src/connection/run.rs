@@ -217,7 +217,8 @@ enum Heard {
 /// Runs a connection to its end.
 pub(super) async fn run(mut connection: Box<Connection>) {
     let end = std::future::poll_fn(|cx| connection.poll(cx)).await;
-    connection.finish(end).await;
+    // Boxed: most of the time a connection isn't ending.
+    Box::pin(connection.finish(end)).await;
 }
 
 #[allow(
@@ -740,7 +741,10 @@ impl Connection {
             self.say_goodbye(&end, &mut out);
         }
         self.detach(&end.ending);
-        self.socket.shutdown();
+        // With the last handle it closes anyway, unless a plugin is waited for before.
+        if Arc::strong_count(&self.socket) > 1 || self.rare.exchanging.is_some() {
+            self.socket.shutdown();
+        }
         self.abandon_exchange().await;
     }
 

@@ -84,13 +84,6 @@ impl ListenerState {
 #[derive(Debug)]
 pub(crate) struct Admission(Arc<ListenerState>);
 
-impl Admission {
-    /// Returns the listener.
-    pub(crate) fn listener(&self) -> &Arc<ListenerState> {
-        &self.0
-    }
-}
-
 impl Drop for Admission {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);

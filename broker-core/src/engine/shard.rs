@@ -275,7 +275,10 @@ impl Shard {
             for (session, handle) in round.drain(..) {
                 self.flush_or_end(&session, handle);
             }
-            tokio::task::yield_now().await;
+            // Otherwise whoever is dirty next wakes this task; a yield would ask the system for events once more.
+            if !self.dirty.borrow().is_empty() {
+                tokio::task::yield_now().await;
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plugin_api::Peer;
 use socket2::{Domain, Protocol, SockAddr, Socket as RawSocket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -54,6 +55,8 @@ impl Bound {
             Some(Protocol::TCP),
         )?;
         socket.set_reuse_address(true)?;
+        // What is accepted inherits it. Without it a pipelined exchange waits 40 ms a batch.
+        socket.set_tcp_nodelay(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let local = socket.local_addr()?.as_socket().unwrap_or(address);
@@ -136,13 +139,19 @@ pub(crate) enum AcceptFailure {
 
 impl Acceptor {
     /// Waits for the next connection. Out of file descriptors it reports so, and waits a moment before it goes on.
-    pub(crate) async fn accept(&self) -> Result<Socket, AcceptFailure> {
+    pub(crate) async fn accept(&self) -> Result<(Socket, Peer), AcceptFailure> {
         let accepted = match self {
-            Self::Tcp(listener) => listener.accept().await.map(|(stream, _)| Socket::Tcp(stream)),
-            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Socket::Unix(stream)),
+            Self::Tcp(listener) => {
+                let accepted = listener.accept().await;
+                accepted.map(|(stream, address)| (Socket::Tcp(stream), Peer::Tcp(address)))
+            }
+            Self::Unix(listener) => {
+                let accepted = listener.accept().await;
+                accepted.map(|(stream, _)| (Socket::Unix(stream), Peer::Unix))
+            }
         };
         match accepted {
-            Ok(socket) => Ok(socket),
+            Ok(accepted) => Ok(accepted),
             Err(error) if is_exhaustion(&error) => {
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 Err(AcceptFailure::Exhausted(error))

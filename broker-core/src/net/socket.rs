@@ -5,7 +5,6 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::task::{Context, Poll, ready};
 
-use plugin_api::Peer;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
@@ -30,22 +29,6 @@ pub(crate) enum Read {
 }
 
 impl Socket {
-    /// Returns who is at the other end.
-    pub(crate) fn peer(&self) -> io::Result<Peer> {
-        match self {
-            Self::Tcp(stream) => Ok(Peer::Tcp(stream.peer_addr()?)),
-            Self::Unix(_) => Ok(Peer::Unix),
-        }
-    }
-
-    /// Sends small packets at once: without it a pipelined exchange waits 40 ms a batch.
-    pub(crate) fn set_nodelay(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.set_nodelay(true),
-            Self::Unix(_) => Ok(()),
-        }
-    }
-
     /// Reads once into `buf`, when there is something.
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<Read>> {
         let most = buf.len();
