@@ -193,6 +193,8 @@ impl Feeds {
             }
             first.remove();
         }
+        // An empty map keeps more than a kilobyte.
+        self.0 = BTreeMap::new();
     }
 
     /// Stops what belongs to subscriptions that were given up `[MQTT-3.10.4-2]`.

@@ -344,12 +344,30 @@ impl Subscriber for Arc<Session> {
     }
 }
 
-/// What one client is subscribed to, by the filter that it asked for. The filters are the client's choice, so the hash is a
-/// keyed one.
+/// What one client is subscribed to, by the filter that it asked for. Most clients have one or two subscriptions, for which a
+/// table would take hundreds of bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
+    /// Looked through, up to [`FEW`] of them.
+    few: Vec<Held>,
+    /// The others.
+    more: Option<Box<More>>,
+}
+
+/// Subscriptions beyond which a table finds them.
+const FEW: usize = 8;
+
+/// The filters are the client's choice, so the hash is a keyed one.
+#[derive(Debug, Default)]
+struct More {
     held: HashTable<Held>,
     hasher: RandomState,
+}
+
+impl More {
+    fn hash(&self, requested: &SubscriptionFilter) -> u64 {
+        self.hasher.hash_one(requested)
+    }
 }
 
 /// One subscription.
@@ -366,45 +384,61 @@ pub(crate) struct Held {
 impl Subscriptions {
     /// Returns how many there are.
     pub(crate) fn len(&self) -> usize {
-        self.held.len()
+        self.few.len() + self.more.as_ref().map_or(0, |more| more.held.len())
     }
 
     /// Returns the subscription the client knows as `requested`.
     pub(crate) fn get(&self, requested: &SubscriptionFilter) -> Option<&Held> {
-        self.held.find(self.hasher.hash_one(requested), |held| {
-            held.requested == *requested
+        let same = |held: &&Held| held.requested == *requested;
+        self.few.iter().find(same).or_else(|| {
+            let more = self.more.as_ref()?;
+            more.held.find(more.hash(requested), |held| same(&held))
         })
     }
 
     /// Holds `held` and returns what it replaces.
     pub(crate) fn insert(&mut self, held: Held) -> Option<Held> {
-        let hash = self.hasher.hash_one(&held.requested);
-        match self
-            .held
-            .find_mut(hash, |other| other.requested == held.requested)
-        {
-            Some(other) => Some(std::mem::replace(other, held)),
-            None => {
-                let rehash = |held: &Held| self.hasher.hash_one(&held.requested);
-                self.held.insert_unique(hash, held, rehash);
-                None
-            }
+        let same = |other: &Held| other.requested == held.requested;
+        if let Some(other) = self.few.iter_mut().find(|other| same(other)) {
+            return Some(std::mem::replace(other, held));
         }
+        if let Some(more) = &mut self.more
+            && let Some(other) = more.held.find_mut(more.hasher.hash_one(&held.requested), same)
+        {
+            return Some(std::mem::replace(other, held));
+        }
+        if self.few.len() < FEW {
+            if self.few.is_empty() {
+                self.few.reserve_exact(1);
+            }
+            self.few.push(held);
+            return None;
+        }
+        let More { held: table, hasher } = &mut **self.more.get_or_insert_default();
+        let hash = |held: &Held| hasher.hash_one(&held.requested);
+        table.insert_unique(hash(&held), held, hash);
+        None
     }
 
     /// Gives up what the client knows as `requested`.
     pub(crate) fn remove(&mut self, requested: &SubscriptionFilter) -> Option<Held> {
-        let hash = self.hasher.hash_one(requested);
-        let found = self
-            .held
-            .find_entry(hash, |held| held.requested == *requested)
-            .ok()?;
-        Some(found.remove().0)
+        let same = |held: &Held| held.requested == *requested;
+        if let Some(at) = self.few.iter().position(same) {
+            return Some(self.few.swap_remove(at));
+        }
+        let more = self.more.as_mut()?;
+        let (held, _) = more.held.find_entry(more.hash(requested), same).ok()?.remove();
+        if more.held.is_empty() {
+            self.more = None;
+        }
+        Some(held)
     }
 
     /// Returns all of them, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Held> {
-        self.held.iter()
+        self.few
+            .iter()
+            .chain(self.more.iter().flat_map(|more| more.held.iter()))
     }
 
     /// Returns the subscriber class for a message: that of the matching subscription with the highest QoS.
@@ -421,6 +455,60 @@ impl Subscriptions {
 
     /// Gives all of them up.
     pub(crate) fn take(&mut self) -> Vec<Held> {
-        std::mem::take(&mut self.held).into_iter().collect()
+        let Self { mut few, more } = std::mem::take(self);
+        few.extend(more.into_iter().flat_map(|more| more.held));
+        few
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn held(name: u8, class: u32) -> Held {
+        let filter = SubscriptionFilter::parse(&format!("filter/{name}")).unwrap();
+        Held {
+            requested: filter.clone(),
+            routed: filter,
+            options: SubscriptionOptions {
+                class,
+                ..SubscriptionOptions::default()
+            },
+        }
+    }
+
+    proptest! {
+        /// More than are looked through, and fewer again.
+        #[test]
+        fn subscriptions_are_a_map(ops in prop::collection::vec((0u8..20, any::<bool>()), 0..200)) {
+            let (mut subscriptions, mut model) = (Subscriptions::default(), BTreeMap::new());
+            for (class, (name, add)) in ops.into_iter().enumerate() {
+                let one = held(name, class as u32);
+                let requested = one.requested.clone();
+                let before = match add {
+                    true => subscriptions.insert(one),
+                    false => subscriptions.remove(&requested),
+                };
+                let expected = match add {
+                    true => model.insert(name, class as u32),
+                    false => model.remove(&name),
+                };
+                prop_assert_eq!(before.map(|held| held.options.class), expected);
+                let found = subscriptions.get(&requested).map(|held| held.options.class);
+                prop_assert_eq!(found, model.get(&name).copied());
+                prop_assert_eq!(subscriptions.len(), model.len());
+                let mut all: Vec<_> = subscriptions.iter().map(|held| held.options.class).collect();
+                all.sort_unstable();
+                let mut expected: Vec<_> = model.values().copied().collect();
+                expected.sort_unstable();
+                prop_assert_eq!(all, expected);
+            }
+            prop_assert_eq!(subscriptions.take().len(), model.len());
+            prop_assert_eq!(subscriptions.len(), 0);
+        }
     }
 }
