@@ -20,7 +20,7 @@ use plugin_api::{
 use super::packets::describe;
 use super::parked::{Parked, Resumed};
 use super::publish::Rate;
-use super::run::{Connection, End, Rare};
+use super::run::{Connection, End};
 use crate::engine::attach::Opening;
 use crate::engine::core::tell;
 use crate::engine::delivery::mounted;
@@ -250,14 +250,6 @@ impl Newcomer {
             describe(event, &client)
         });
         tracing::debug!(client_id = %client.id, listener = %self.listener.name, peer = %self.peer, %version, "connected");
-        let rare = Rare {
-            auth_method: connect.auth_method.map(Into::into),
-            session_expiry: connect.session_expiry,
-            session_expiry_max: terms.session_expiry_max,
-            expires: terms.expires_in.map(|time| Box::pin(tokio::time::sleep(time))),
-            rate: Rate::new(&limits),
-            ..Rare::default()
-        };
         let inbound = Inbound::new(version, InboundLimits::from(&*limits), attached.received);
         let mut connection = Connection::new(
             self.shard,
@@ -269,8 +261,18 @@ impl Newcomer {
             self.decoder,
             inbound,
             answers,
-            rare,
         );
+        connection.session_expiry = connect.session_expiry;
+        connection.session_expiry_max = terms.session_expiry_max;
+        if let Some(method) = connect.auth_method {
+            connection.rare_mut().auth_method = Some(method.into());
+        }
+        if let Some(time) = terms.expires_in {
+            connection.rare_mut().expires = Some(Box::pin(tokio::time::sleep(time)));
+        }
+        if let Some(rate) = Rate::new(&limits) {
+            connection.rare_mut().rate = Some(rate);
+        }
         connection.more = !self.came.is_empty();
         connection.partial = self.came;
         connection.watch(terms.keep_alive);
@@ -720,28 +722,28 @@ impl Connection {
     /// AUTH of a connected client: it begins to re-authenticate, or goes on with it.
     pub(super) fn auth(&mut self, auth: &Auth<'_>) -> Result<(), End> {
         // [MQTT-4.12.0-6] and [MQTT-4.12.1-1]
-        let Some(method) = self
-            .rare
+        let rare = self.rare_mut();
+        let Some(method) = rare
             .auth_method
-            .as_deref()
-            .filter(|method| auth.method == Some(*method))
+            .clone()
+            .filter(|method| auth.method == Some(&**method))
         else {
             return Err(self.protocol_error("an AUTH without the authentication method of the CONNECT"));
         };
-        let phase = match (auth.reason, &self.rare.exchanging) {
+        let phase = match (auth.reason, &rare.exchanging) {
             (ReasonCode::ReAuthenticate, None) => ExchangePhase::ReAuthenticate,
             (ReasonCode::ContinueAuthentication, Some(_)) => ExchangePhase::Continue,
             _ => return Err(self.protocol_error("an AUTH that is not due")),
         };
-        let exchanging = self.rare.exchanging.get_or_insert_default();
+        let exchanging = rare.exchanging.get_or_insert_default();
         exchanging.rounds += 1;
         if exchanging.rounds > EXCHANGE_ROUNDS {
             return Err(End::because(ReasonCode::NotAuthorized));
         }
-        let Some(owner) = self.chain.exchange_owner(method) else {
+        let Some(owner) = self.chain.exchange_owner(&method) else {
             return Err(End::because(ReasonCode::BadAuthenticationMethod));
         };
-        let (client, method) = (self.client.clone(), method.to_owned());
+        let client = self.client.clone();
         let data = auth.data.map(<[u8]>::to_vec);
         self.park(Parked::new(async move {
             let exchange = client.handle.0;
@@ -759,14 +761,14 @@ impl Connection {
 
     /// Goes on with a re-authentication.
     pub(super) fn challenged(&mut self, step: Reauthenticated) -> Result<(), End> {
-        let method = self.rare.auth_method.clone().unwrap_or_default();
+        let method = self.rare_mut().auth_method.clone().unwrap_or_default();
         match step.outcome {
             ExchangeOutcome::Challenge(data) => {
                 self.reply(&challenge_packet(&method, &data));
                 Ok(())
             }
             ExchangeOutcome::Success { grant, data } => {
-                self.rare.exchanging = None;
+                self.rare_mut().exchanging = None;
                 self.regrant(*grant);
                 self.reply(&Packet::Auth(Auth {
                     reason: ReasonCode::Success,
@@ -788,10 +790,11 @@ impl Connection {
     pub(super) async fn abandon_exchange(&mut self) {
         // What was asked last is not waited for any more.
         self.parked = None;
-        if self.rare.exchanging.take().is_none() {
+        let Some(rare) = &mut self.rare else { return };
+        if rare.exchanging.take().is_none() {
             return;
         }
-        let method = self.rare.auth_method.take().unwrap_or_default();
+        let method = rare.auth_method.take().unwrap_or_default();
         if let Some(owner) = self.chain.exchange_owner(&method) {
             abandon(&owner, &self.client, &method, self.handle.0).await;
         }
@@ -807,7 +810,7 @@ impl Connection {
         view.attributes = grant.attributes.into();
         self.client = Arc::new(view);
         self.acl.clear();
-        self.rare.expires = grant.expires_in.map(|time| Box::pin(tokio::time::sleep(time)));
+        self.rare_mut().expires = grant.expires_in.map(|time| Box::pin(tokio::time::sleep(time)));
         if let Some(link) = self.session.lock().link_of(self.handle) {
             link.client = self.client.clone();
             link.receive_cache.clear();

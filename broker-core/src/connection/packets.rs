@@ -77,11 +77,14 @@ impl Connection {
 
     /// Appends an acknowledgement, with the Reason String that belongs to it.
     pub(super) fn encode_ack(&mut self, ack: AckOut) {
-        let at = match ack.reason.is_error() {
+        let text = match ack.reason.is_error() {
             false => None,
-            true => self.rare.texts.iter().position(|(id, _)| *id == ack.packet_id),
+            true => self.rare.as_mut().and_then(|rare| {
+                let at = rare.texts.iter().position(|(id, _)| *id == ack.packet_id)?;
+                Some(rare.texts.swap_remove(at))
+            }),
         };
-        let Some(at) = at else {
+        let Some((_, text)) = text else {
             ack.encode(self.version, &mut self.replies);
             self.shard.metrics.sent.one(match ack.kind {
                 AckKind::PubAck => PacketType::PubAck,
@@ -91,7 +94,6 @@ impl Connection {
             });
             return;
         };
-        let (_, text) = self.rare.texts.swap_remove(at);
         let full = Ack {
             properties: AckProperties {
                 reason_string: Some(&text),
@@ -229,7 +231,7 @@ impl Connection {
 
     fn disconnected(&self, packet: &Disconnect<'_>) -> End {
         // [MQTT-3.14.2-2]: a Session that was to end with the connection can't be kept now.
-        if self.rare.session_expiry == 0 && packet.session_expiry.is_some_and(|expiry| expiry != 0) {
+        if self.session_expiry == 0 && packet.session_expiry.is_some_and(|expiry| expiry != 0) {
             return self.protocol_error("the session expiry interval was zero and must stay so");
         }
         let ending = Ending {
@@ -238,7 +240,7 @@ impl Connection {
             will: packet.reason != ReasonCode::NORMAL_DISCONNECTION,
             expiry: packet
                 .session_expiry
-                .map(|expiry| expiry.min(self.rare.session_expiry_max)),
+                .map(|expiry| expiry.min(self.session_expiry_max)),
         };
         End {
             ending,
@@ -250,7 +252,7 @@ impl Connection {
     /// Notes the Reason String of an answer that is still to come.
     pub(super) fn note_text(&mut self, packet_id: Option<PacketId>, text: Option<String>) {
         if let (Some(id), Some(text), true) = (packet_id, text, self.version.is_v5()) {
-            self.rare.texts.push((id, text));
+            self.rare_mut().texts.push((id, text));
         }
     }
 }

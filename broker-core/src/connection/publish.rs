@@ -442,29 +442,30 @@ impl Connection {
     fn throttle(&mut self, time: Duration) {
         let pause = tokio::time::sleep(time);
         let later = |held: &Pin<Box<Sleep>>| held.deadline() < pause.deadline();
-        if self.rare.throttled.as_ref().is_none_or(later) {
-            self.rare.throttled = Some(Box::pin(pause));
+        let throttled = &mut self.rare_mut().throttled;
+        if throttled.as_ref().is_none_or(later) {
+            *throttled = Some(Box::pin(pause));
         }
     }
 
     /// Counts a message against the rate limit.
     fn spend_message(&mut self) {
-        let pause = self
-            .rare
-            .rate
-            .as_mut()
-            .and_then(|rate| rate.messages.as_mut()?.spend(1.0));
-        self.slow_down(pause);
+        if let Some(rate) = self.rate() {
+            let pause = rate.messages.as_mut().and_then(|bucket| bucket.spend(1.0));
+            self.slow_down(pause);
+        }
     }
 
     /// Counts bytes against the rate limit.
     pub(super) fn spend_bytes(&mut self, bytes: usize) {
-        let pause = self
-            .rare
-            .rate
-            .as_mut()
-            .and_then(|rate| rate.bytes.as_mut()?.spend(bytes as f64));
-        self.slow_down(pause);
+        if let Some(rate) = self.rate() {
+            let pause = rate.bytes.as_mut().and_then(|bucket| bucket.spend(bytes as f64));
+            self.slow_down(pause);
+        }
+    }
+
+    fn rate(&mut self) -> Option<&mut Rate> {
+        self.rare.as_mut()?.rate.as_mut()
     }
 
     fn slow_down(&mut self, pause: Option<Duration>) {

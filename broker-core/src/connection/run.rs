@@ -90,7 +90,11 @@ pub(super) struct Connection {
     pub(super) looking: Option<Box<Looking>>,
     /// Retained Messages on their way.
     pub(super) feeds: Feeds,
-    pub(super) rare: Box<Rare>,
+    /// The Session Expiry Interval that the CONNECT asked for, in seconds, and the longest that the client may have.
+    pub(super) session_expiry: u32,
+    pub(super) session_expiry_max: u32,
+    /// Absent until something in it is needed.
+    pub(super) rare: Option<Box<Rare>>,
     pub(super) acl: AclCache,
     pub(super) interest: InterestCache,
     /// The Session was given back.
@@ -102,9 +106,6 @@ pub(super) struct Connection {
 pub(super) struct Rare {
     /// The Authentication Method of the CONNECT.
     pub(super) auth_method: Option<Box<str>>,
-    /// The Session Expiry Interval that the CONNECT asked for, in seconds, and the longest that the client may have.
-    pub(super) session_expiry: u32,
-    pub(super) session_expiry_max: u32,
     /// Nothing is read before.
     pub(super) throttled: Option<Pin<Box<Sleep>>>,
     /// The socket takes nothing; then the connection is given up.
@@ -236,7 +237,6 @@ impl Connection {
         decoder: Decoder,
         inbound: Inbound,
         answers: AnswerLimits,
-        rare: Rare,
     ) -> Box<Self> {
         Box::new(Self {
             handle: client.handle,
@@ -264,11 +264,18 @@ impl Connection {
             pings_ahead: 0,
             looking: None,
             feeds: Feeds::default(),
-            rare: Box::new(rare),
+            session_expiry: 0,
+            session_expiry_max: 0,
+            rare: None,
             acl: AclCache::default(),
             interest: InterestCache::default(),
             detached: false,
         })
+    }
+
+    /// Returns what few connections need, to note something in it.
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -321,7 +328,8 @@ impl Connection {
         if signals.blocked {
             self.unblock(cx)?;
         }
-        if let Some(expires) = &mut self.rare.expires
+        if let Some(rare) = &mut self.rare
+            && let Some(expires) = &mut rare.expires
             && expires.as_mut().poll(cx).is_ready()
         {
             return Err(End::because(ReasonCode::MaximumConnectTime));
@@ -389,9 +397,11 @@ impl Connection {
 
     /// Tells whether the client is made to wait. Meanwhile a little is read ahead.
     fn is_throttled(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        while let Some(throttled) = &mut self.rare.throttled {
+        while let Some(rare) = &mut self.rare
+            && let Some(throttled) = &mut rare.throttled
+        {
             if throttled.as_mut().poll(cx).is_ready() {
-                self.rare.throttled = None;
+                rare.throttled = None;
             } else if !self.read_ahead(cx)? {
                 return Ok(true);
             }
@@ -401,7 +411,8 @@ impl Connection {
 
     /// Tells whether the next packet has to wait: for one before it, or because the client is made to.
     fn is_held_up(&self) -> bool {
-        self.parked.is_some() || self.rare.throttled.is_some() || self.is_waiting_for_acceptance()
+        let throttled = self.rare.as_ref().is_some_and(|rare| rare.throttled.is_some());
+        self.parked.is_some() || throttled || self.is_waiting_for_acceptance()
     }
 
     /// Tells whether as many packets wait to be accepted as may: then nothing more is read.
@@ -445,7 +456,8 @@ impl Connection {
             buf.resize(have + READ_BYTES, 0);
         }
         buf[..have].copy_from_slice(&self.partial);
-        let most = self.rare.rate.as_ref().map_or(usize::MAX, Rate::read_max);
+        let rate = self.rare.as_ref().and_then(|rare| rare.rate.as_ref());
+        let most = rate.map_or(usize::MAX, Rate::read_max);
         let end = buf.len().min(have.saturating_add(most));
         let read = self.socket.poll_read(cx, &mut buf[have..end]);
         let result = match read {
@@ -706,13 +718,15 @@ impl Connection {
         if failed.is_some() {
             return Err(End::silent(ReasonCode::UnspecifiedError, false));
         }
-        if done || sent > 0 {
-            self.rare.stalled = None;
+        if let Some(rare) = &mut self.rare
+            && (done || sent > 0)
+        {
+            rare.stalled = None;
         }
         if !done {
             let most = self.listener.limits.write_stall_max;
-            let stalled = self
-                .rare
+            let rare = self.rare.get_or_insert_default();
+            let stalled = rare
                 .stalled
                 .get_or_insert_with(|| Box::pin(tokio::time::sleep(most)));
             if stalled.as_mut().poll(cx).is_ready() {
@@ -742,7 +756,9 @@ impl Connection {
         }
         self.detach(&end.ending);
         // With the last handle it closes anyway, unless a plugin is waited for before.
-        if Arc::strong_count(&self.socket) > 1 || self.rare.exchanging.is_some() {
+        if Arc::strong_count(&self.socket) > 1
+            || self.rare.as_ref().is_some_and(|rare| rare.exchanging.is_some())
+        {
             self.socket.shutdown();
         }
         self.abandon_exchange().await;
