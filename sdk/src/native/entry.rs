@@ -1,0 +1,154 @@
+//! The entry of a library, and the two functions it names.
+
+use std::cell::UnsafeCell;
+use std::ffi::{CString, c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use plugin_abi::{self as abi, Entry, Str, values::*};
+
+use super::instance::{self, Offer};
+use super::{lend, read_text};
+use crate::host::call;
+use crate::{Host, Plugin};
+
+/// The exported entry. Written once, by the library's constructor, before anybody can read it.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct EntryCell(UnsafeCell<Entry>);
+
+// SAFETY: written only while the library is being loaded, which one thread does.
+unsafe impl Sync for EntryCell {}
+
+type Create = unsafe extern "C" fn(*const abi::Host, Str, *mut c_void, *mut *const abi::Plugin) -> i32;
+type Check = unsafe extern "C" fn(Str, *mut c_void, *const abi::Host) -> i32;
+
+impl EntryCell {
+    /// Makes the entry; both texts end with a zero.
+    #[must_use]
+    pub const fn new(
+        id: &'static str,
+        version: &'static str,
+        hooks: u64,
+        check: Check,
+        create: Create,
+    ) -> Self {
+        Self(UnsafeCell::new(Entry {
+            magic: abi::MAGIC,
+            size: size_of::<Entry>() as u32,
+            abi_major: abi::MAJOR,
+            abi_minor_needed: 0,
+            flags: 0,
+            id: id.as_ptr().cast(),
+            version: version.as_ptr().cast(),
+            sdk: SDK.as_ptr().cast(),
+            config_schema: std::ptr::null(),
+            hooks,
+            extensions: std::ptr::null(),
+            check_config: Some(check),
+            create: Some(create),
+        }))
+    }
+}
+
+const SDK: &str = concat!("rust-sdk ", env!("CARGO_PKG_VERSION"), "\0");
+
+/// Writes the schema of the options into the entry. Only for the library's constructor.
+pub fn fill_schema<P: Plugin>(cell: &EntryCell) {
+    let schema = catch_unwind(|| schemars::schema_for!(P::Config).as_value().to_string());
+    if let Some(schema) = schema.ok().and_then(|schema| CString::new(schema).ok()) {
+        let schema: *const c_char = schema.into_raw();
+        // SAFETY: a constructor runs before the library's symbols can be found, so nobody reads.
+        unsafe { (*cell.0.get()).config_schema = schema };
+    }
+}
+
+/// Reads the options; what is wrong goes into the sink.
+fn options<P: Plugin>(config: Str, complain: &dyn Fn(&str, &str)) -> Option<P::Config> {
+    let text = read_text(config).unwrap_or("{}");
+    match serde_json::from_str(text) {
+        Ok(options) => Some(options),
+        Err(error) => {
+            let said = error.to_string();
+            // The position in a line that the broker wrote tells the operator nothing.
+            let why = said
+                .rsplit_once(" at line ")
+                .map_or(said.as_str(), |(why, _)| why);
+            let key = ["unknown field `", "missing field `"]
+                .iter()
+                .find_map(|prefix| why.strip_prefix(prefix)?.split('`').next());
+            complain(key.unwrap_or_default(), why);
+            None
+        }
+    }
+}
+
+/// Says into a sink what is wrong.
+fn complain(host: Host, sink: *mut c_void, key: &str, why: &str) {
+    call!(host, out_text(sink, lend(why)) or 0);
+    if !key.is_empty() {
+        call!(host, out_attr(sink, lend("key"), lend(key)) or 0);
+    }
+}
+
+/// `check_config`.
+///
+/// # Safety
+/// To be called by a broker, as the header says.
+pub unsafe extern "C" fn check_config<P: Plugin>(
+    config: Str,
+    err_sink: *mut c_void,
+    host: *const abi::Host,
+) -> i32 {
+    let host = Host(host);
+    let checked = catch_unwind(AssertUnwindSafe(|| {
+        let complain = |key: &str, why: &str| complain(host, err_sink, key, why);
+        let Some(options) = options::<P>(config, &complain) else {
+            return JF_EINVAL;
+        };
+        match P::check(&options) {
+            Ok(()) => JF_OK,
+            Err(why) => {
+                complain("", &why);
+                JF_EINVAL
+            }
+        }
+    }));
+    checked.unwrap_or(JF_FAULT)
+}
+
+/// `create`.
+///
+/// # Safety
+/// To be called by a broker, as the header says.
+pub unsafe fn create<P: Plugin>(
+    host: *const abi::Host,
+    config: Str,
+    err_sink: *mut c_void,
+    out: *mut *const abi::Plugin,
+    offer: fn(&mut Offer<P>),
+) -> i32 {
+    let host = Host(host);
+    let created = catch_unwind(AssertUnwindSafe(|| {
+        let complain = |key: &str, why: &str| complain(host, err_sink, key, why);
+        let options = options::<P>(config, &complain)?;
+        match P::create(options, host) {
+            Ok(plugin) => Some(instance::make(plugin, host, offer)),
+            Err(why) => {
+                complain("", &why);
+                None
+            }
+        }
+    }));
+    match created {
+        Ok(Some(table)) => {
+            // SAFETY: the broker gives a place for the table.
+            unsafe { *out = table };
+            JF_OK
+        }
+        Ok(None) => JF_EINVAL,
+        Err(_) => {
+            complain(host, err_sink, "", "it panicked");
+            JF_FAULT
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Exporting a plugin as a shared library: the thunks that the function table points to. Nothing here is for authors; the
+//! macro uses it.
+//!
+//! A thunk reads what the broker lends, calls the author's hook, and writes the verdict. A panic ends in it: the broker sees
+//! `JF_FAULT`, because a panic that left a library would end the process.
+
+mod entry;
+mod instance;
+mod thunks;
+
+pub use entry::{EntryCell, check_config, create, fill_schema};
+pub use instance::Offer;
+pub use thunks::{
+    accept, authenticate, authorize, connect, control, deliver, events, publish, retain, subscribe,
+    unsubscribe, will,
+};
+
+pub use plugin_abi as abi;
+use plugin_abi::Str;
+
+/// Lends a text.
+pub(crate) const fn lend(text: &str) -> Str {
+    Str::of(text.as_bytes())
+}
+
+/// Reads bytes that the broker lends; absent: `None`.
+pub(crate) fn read_bytes<'a>(text: Str) -> Option<&'a [u8]> {
+    // SAFETY: the broker lends as many bytes as it says, for the call that `'a` is bound to by its users.
+    (!text.ptr.is_null()).then(|| unsafe { std::slice::from_raw_parts(text.ptr, text.len) })
+}
+
+/// Reads a text that the broker lends.
+pub(crate) fn read_text<'a>(text: Str) -> Option<&'a str> {
+    std::str::from_utf8(read_bytes(text)?).ok()
+}
+
+/// Reads a text that was found in something that lives as long as `owner`.
+pub(crate) fn read_text_of<T>(owner: &T, status: i32, text: Str) -> Option<&str> {
+    let _ = owner;
+    crate::host::found(status, text)
+}
+
+/// Exports a plugin: `export_plugin!(MyPlugin: authenticate, publish);` with the hooks it implements. Its id and version are
+/// those of the crate.
+///
+/// A hook that is named and not implemented doesn't compile:
+///
+/// ```compile_fail
+/// # use plugin_sdk::prelude::*;
+/// # #[derive(Deserialize, JsonSchema)] struct Options {}
+/// # struct Nothing;
+/// # impl Plugin for Nothing {
+/// #     type Config = Options;
+/// #     fn create(_: Options, _: Host) -> Result<Self, String> { Ok(Self) }
+/// # }
+/// plugin_sdk::export_plugin!(Nothing: publish);
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! export_plugin {
+    ($plugin:ty: $($hook:ident),+ $(,)?) => {
+        #[allow(unsafe_code, reason = "the symbol that the broker looks for, and its constructor")]
+        const _: () = {
+            #[cfg(panic = "abort")]
+            compile_error!("a plugin must unwind: remove `panic = \"abort\"` from the profile");
+
+            fn offer(offer: &mut $crate::native::Offer<$plugin>) {
+                $($crate::native::$hook::offer(offer);)+
+            }
+
+            unsafe extern "C" fn create(
+                host: *const $crate::native::abi::Host,
+                config: $crate::native::abi::Str,
+                err_sink: *mut ::core::ffi::c_void,
+                out: *mut *const $crate::native::abi::Plugin,
+            ) -> i32 {
+                // SAFETY: passed on as the broker gave it.
+                unsafe { $crate::native::create::<$plugin>(host, config, err_sink, out, offer) }
+            }
+
+            #[unsafe(no_mangle)]
+            #[allow(non_upper_case_globals, reason = "the header names it")]
+            static jackfield_plugin_v1: $crate::native::EntryCell = $crate::native::EntryCell::new(
+                concat!(env!("CARGO_PKG_NAME"), "\0"),
+                concat!(env!("CARGO_PKG_VERSION"), "\0"),
+                0 $(| $crate::native::$hook::BIT)+,
+                $crate::native::check_config::<$plugin>,
+                create,
+            );
+
+            extern "C" fn fill_schema() {
+                $crate::native::fill_schema::<$plugin>(&jackfield_plugin_v1);
+            }
+
+            #[used]
+            #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+            #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
+            static CONSTRUCTOR: extern "C" fn() = fill_schema;
+        };
+    };
+}
