@@ -14,6 +14,8 @@ pub mod config_file;
 pub use broker_core::*;
 pub use broker_types as types;
 pub use plugin_api::{self, Plugin};
+#[cfg(feature = "native")]
+pub use plugin_host_native as native;
 
 /// The examples of the README are tests.
 #[cfg(doctest)]

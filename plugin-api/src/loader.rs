@@ -1,18 +1,22 @@
 //! From what the configuration names to a plugin.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::{Plugin, PluginInfo};
 
-/// What stands behind the colon of `use = "KIND:WHAT"`, and the pin that may stand beside it.
+/// What stands behind the colon of `use = "KIND:WHAT"`, and what goes with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PluginSource {
     /// A built-in's name, or a file.
     pub what: String,
     /// The SHA-256 the file must have, lower-case hexadecimal.
     pub sha256: Option<String>,
+    /// The folders that the configuration lets plugins be in. A loader of files looks there, in this order, besides in
+    /// those that it was made with.
+    pub folders: Vec<PathBuf>,
 }
 
 /// Why a plugin couldn't be loaded.

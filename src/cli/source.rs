@@ -76,7 +76,11 @@ pub(crate) fn listen(addresses: &[String], with_file: bool) -> Vec<Flag> {
 
 /// The loaders of this program.
 pub(crate) fn loaders() -> Vec<Arc<dyn PluginLoader>> {
-    vec![Arc::new(Builtins)]
+    vec![
+        Arc::new(Builtins),
+        #[cfg(feature = "native")]
+        Arc::new(jackfield::native::NativeLoader::default()),
+    ]
 }
 
 /// A runtime for what the program itself awaits; the broker brings its own.

@@ -11,10 +11,8 @@ const KEYS: &[&str] = &[
     "reload",
     "node.id",
     "node.data_dir",
-    "node.plugin_dirs",
     "store.durability",
     "sys.compat",
-    "plugins.*.sha256",
     "plugins.*.required",
     "plugins.*.run",
     "plugins.*.pool",
@@ -43,7 +41,7 @@ const VALUES: &[(&str, &[&str])] = &[
 ];
 
 /// Loaders of plugins, as they stand before the colon of `use`.
-const LOADERS: &[&str] = &["wasm", "native"];
+const LOADERS: &[&str] = &["wasm"];
 
 /// Tells whether a later version has this key.
 pub(super) fn is_key(path: &Path) -> bool {

@@ -2,6 +2,7 @@
 //! loaders; starts nothing.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use plugin_api::{LoadError, PluginInfo, PluginLoader, PluginSource};
@@ -33,6 +34,7 @@ pub(super) type Plugins<'a> = BTreeMap<&'a str, Option<Known<'a>>>;
 /// Looks all instances up.
 pub(super) async fn find<'a>(
     plugins: &'a BTreeMap<String, Plugin>,
+    folders: &[PathBuf],
     loaders: &'a Loaders,
     checks: &mut Checks<'_>,
 ) -> Plugins<'a> {
@@ -41,7 +43,7 @@ pub(super) async fn find<'a>(
         let path = Path::of(["plugins", name]);
         checks.name(&path, name);
         checks.warn_allow(&[plugin.on_error, plugin.on_timeout], &path);
-        let known = find_one(plugin, loaders, &path, checks).await;
+        let known = find_one(plugin, folders, loaders, &path, checks).await;
         if let Some(known) = &known {
             known
                 .check_options(&plugin.config, &path.key("config"), checks)
@@ -54,6 +56,7 @@ pub(super) async fn find<'a>(
 
 async fn find_one<'a>(
     plugin: &'a Plugin,
+    folders: &[PathBuf],
     loaders: &'a Loaders,
     path: &Path,
     checks: &mut Checks<'_>,
@@ -79,7 +82,8 @@ async fn find_one<'a>(
     };
     let source = PluginSource {
         what: what.to_owned(),
-        sha256: None,
+        sha256: plugin.sha256.clone(),
+        folders: folders.to_vec(),
     };
     let info = match loader.inspect(&source).await {
         Ok(info) => info,

@@ -19,7 +19,7 @@ pub(super) async fn resolve(file: &File, origins: &Origins, loaders: &Loaders) -
         origins,
         report: Report::default(),
     };
-    let plugins = plugins::find(&file.plugins, loaders, &mut checks).await;
+    let plugins = plugins::find(&file.plugins, &file.node.plugin_dirs, loaders, &mut checks).await;
     let mut chains = Chains {
         chains: &file.chains,
         plugins: &plugins,

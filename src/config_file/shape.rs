@@ -3,6 +3,7 @@
 //! meaning is made in `resolve.rs`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -61,6 +62,9 @@ pub(super) struct Node {
     /// Threads that serve connections; absent: one for each processor.
     #[schemars(range(min = 1, max = 1024), extend("x-default" = "one for each processor"))]
     pub(super) worker_threads: Option<usize>,
+    /// The folders that native plugins are loaded from, and nowhere else; in this order.
+    #[serde(default)]
+    pub(super) plugin_dirs: Vec<PathBuf>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -261,9 +265,12 @@ pub(super) struct Sys {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Plugin {
-    /// What to run: `builtin:NAME`.
+    /// What to run: `builtin:NAME`, or `native:FILE` from one of `node.plugin_dirs`.
     #[serde(rename = "use")]
     pub(super) source: String,
+    /// The SHA-256 that a file must have, in hexadecimal: another one isn't loaded.
+    #[schemars(extend("format" = "sha256", "x-default" = "any file"))]
+    pub(super) sha256: Option<String>,
     /// Narrows it to these hooks.
     #[schemars(extend("x-default" = "all that the plugin has"))]
     pub(super) hooks: Option<Vec<String>>,

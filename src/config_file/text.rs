@@ -161,6 +161,8 @@ pub(super) fn check(format: &str, text: &str) -> Result<(), String> {
             .map(drop)
             .map_err(|e| format!("is no topic filter: {e}")),
         "mount" => text.parse::<Mount>().map(drop),
+        "sha256" if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => Ok(()),
+        "sha256" => Err("is no SHA-256: 64 hexadecimal digits".to_owned()),
         _ => Ok(()),
     }
 }

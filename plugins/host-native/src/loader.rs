@@ -26,7 +26,7 @@ const LIBRARIES_MAX: usize = 64;
 /// copy of the bytes that were hashed. A library is loaded once for each content, and stays loaded until the process ends.
 ///
 /// **Trust:** a native plugin can do whatever the broker's process can. What one doesn't trust belongs into Wasm.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct NativeLoader {
     folders: Vec<PathBuf>,
     loaded: Mutex<Loaded>,
@@ -41,7 +41,8 @@ struct Loaded {
 }
 
 impl NativeLoader {
-    /// Returns a loader that looks for libraries in `folders`, in this order, and nowhere else.
+    /// Returns a loader that looks for libraries in `folders`, then in those that a source brings along from the
+    /// configuration, and nowhere else.
     #[must_use]
     pub fn new(folders: impl IntoIterator<Item = PathBuf>) -> Self {
         Self {
@@ -56,7 +57,8 @@ impl NativeLoader {
             what: source.what.clone(),
             why,
         };
-        let checked = Checked::read(source, &self.folders)?;
+        let folders: Vec<PathBuf> = self.folders.iter().chain(&source.folders).cloned().collect();
+        let checked = Checked::read(source, &folders)?;
         let mut loaded = self.loaded();
         if let Some(library) = loaded.libraries.get(&checked.digest) {
             return Ok(library.clone());

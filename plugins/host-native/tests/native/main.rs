@@ -3,4 +3,5 @@
 mod allocation;
 #[allow(clippy::unwrap_used, reason = "clippy knows tests, not what helps them")]
 mod common;
+#[allow(clippy::unwrap_used, reason = "clippy knows tests, not what helps them")]
 mod hostile;
