@@ -326,7 +326,7 @@ impl Connection {
             |reason| self.acknowledgement(given.token, *reason),
         );
         match given.token {
-            Some(token) if waits => self.rare.committing.push_back((token, reason)),
+            Some(token) if waits => self.rare_mut().committing.push_back((token, reason)),
             token => self.accept(token, reason),
         }
         Ok(())
@@ -383,7 +383,10 @@ impl Connection {
             _ => false,
         };
         match waits {
-            true => self.rare.committing.push_back((token, ReasonCode::Success)),
+            true => {
+                let rare = self.rare.get_or_insert_default();
+                rare.committing.push_back((token, ReasonCode::Success));
+            }
             false => self.inbound.accept(token, ReasonCode::Success),
         }
     }

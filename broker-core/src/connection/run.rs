@@ -337,8 +337,8 @@ impl Connection {
         self.shard.lend_replies(&mut self.replies);
         for (token, reason) in signals.settled {
             self.inbound.accept(token, reason);
+            let committing = &mut self.rare_mut().committing;
             // Nearly always the first.
-            let committing = &mut self.rare.committing;
             if let Some(at) = committing.iter().position(|(waiting, _)| *waiting == token) {
                 committing.remove(at);
             }
@@ -816,7 +816,11 @@ impl Connection {
             event.by_server = ending.by_server;
         });
         // The Session goes on with what it has taken; the next connection is told nothing before it is durable.
-        for (token, reason) in std::mem::take(&mut self.rare.committing) {
+        let committing = self
+            .rare
+            .as_mut()
+            .map(|rare| std::mem::take(&mut rare.committing));
+        for (token, reason) in committing.into_iter().flatten() {
             self.inbound.accept(token, reason);
         }
         let received = self.inbound.take_received();
