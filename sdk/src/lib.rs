@@ -35,7 +35,7 @@
 //! # fn main() {}
 //! ```
 //!
-//! Build it as a `cdylib` and name it in the configuration: `use = "native:libone_secret.so"`.
+//! The derives need `serde` (with `derive`) and `schemars` among the crate's own dependencies. Build it as a `cdylib` and name it in the configuration: `use = "native:libone_secret.so"`.
 //!
 //! - Hooks run on the broker's threads, several at a time: answer within microseconds, or set [`Interest::blocking`].
 //! - A panic is caught here and becomes a fault of that call; the operator's `on_error` says what happens then. The library
@@ -59,7 +59,6 @@ pub use hooks::{
 pub use host::{ClientHandle, Cx, Host, Level, NewMessage, Refused, TimerId};
 pub use message::Message;
 pub use plugin::{Fault, Interest, Plugin};
-pub use {schemars, serde};
 
 /// What most plugins use.
 pub mod prelude {
