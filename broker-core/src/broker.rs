@@ -189,6 +189,10 @@ impl Handle {
         &self,
         job: impl FnOnce(&Rc<Shard>) -> T + Send + 'static,
     ) -> Result<T, HandleError> {
+        // A shard may live a little longer than the broker that was dropped.
+        if *self.core.end.borrow() {
+            return Err(HandleError::Stopped);
+        }
         let (done, result) = oneshot::channel();
         let job = Box::new(move |shard: &Rc<Shard>| {
             // Whoever asked may have gone.
