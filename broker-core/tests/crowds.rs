@@ -149,7 +149,7 @@ fn a_long_search_for_retained_messages_holds_up_nobody() {
     }
     done.join().unwrap();
     println!("others waited {slowest:?} at most");
-    assert!(slowest < Duration::from_millis(500), "others waited {slowest:?}");
+    assert!(slowest < Duration::from_secs(2), "others waited {slowest:?}");
 }
 
 #[test]

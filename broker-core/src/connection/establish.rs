@@ -36,6 +36,8 @@ const EXCHANGE_ROUNDS: usize = 16;
 const EXCHANGE_TIME: Duration = Duration::from_secs(10);
 /// How long a refused client may take to read why.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// Bytes that are read ahead while plugins are waited for.
+const AHEAD_MAX: usize = 16 * 1024;
 /// Bytes that the first read makes room for.
 const FIRST_READ: usize = 1024;
 
@@ -139,17 +141,50 @@ impl Newcomer {
                 self.shard.metrics.received.frame(&frame);
                 return Ok(frame);
             }
-            // Bytes are kept only as they come; what the packet promises to be reserves nothing.
-            if self.came.capacity() == self.came.len() {
-                self.came.reserve_exact(self.came.len().max(FIRST_READ));
-                self.came_bytes.set(self.came.capacity());
-            }
-            let read = poll_fn(|cx| self.socket.poll_read_to_end_of(cx, &mut self.came)).await;
-            match read {
-                Ok(Read::More(n) | Read::Drained(n)) => self.shard.metrics.bytes_received.add(n as u64),
-                Ok(Read::Closed) | Err(_) => return Err(Failure::Gone),
+            if !self.read_more().await? {
+                return Err(Failure::Gone);
             }
         }
+    }
+
+    /// Waits for more bytes. False: the client has closed its half.
+    async fn read_more(&mut self) -> Result<bool, Failure> {
+        // Bytes are kept only as they come; what the packet promises to be reserves nothing.
+        if self.came.capacity() == self.came.len() {
+            self.came.reserve_exact(self.came.len().max(FIRST_READ));
+            self.came_bytes.set(self.came.capacity());
+        }
+        match poll_fn(|cx| self.socket.poll_read_to_end_of(cx, &mut self.came)).await {
+            Ok(Read::More(n) | Read::Drained(n)) => {
+                self.shard.metrics.bytes_received.add(n as u64);
+                Ok(true)
+            }
+            Ok(Read::Closed) => Ok(false),
+            Err(_) => Err(Failure::Gone),
+        }
+    }
+
+    /// Waits for plugins, unless the client goes meanwhile: then they are told to stop by being dropped, and nobody gets a
+    /// Session after the one who has it now.
+    async fn unless_gone<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = self.gone() => Err(Failure::Gone),
+        }
+    }
+
+    /// Waits until the client goes without having sent anything but its CONNECT. One that sent more and closed its half still
+    /// gets it done.
+    async fn gone(&mut self) {
+        while self.came.len() < AHEAD_MAX {
+            match self.read_more().await {
+                Ok(true) => {}
+                Ok(false) if !self.came.is_empty() => break,
+                Ok(false) | Err(_) => return,
+            }
+        }
+        std::future::pending().await
     }
 
     /// Decides about a CONNECT.
@@ -300,7 +335,7 @@ impl Newcomer {
     }
 
     async fn hook_connect(
-        &self,
+        &mut self,
         connect: &Connect<'_>,
         view: ClientView,
         terms: &mut Terms,
@@ -316,7 +351,8 @@ impl Newcomer {
             server_reference: None,
         };
         let view = Arc::new(view);
-        match self.chain.connect(&view, edit).await {
+        let chain = self.chain.clone();
+        match self.unless_gone(chain.connect(&view, edit)).await? {
             ConnectOutcome::Close => Err(Failure::Closed(view.id.clone())),
             ConnectOutcome::Reject(denial, edit) => {
                 terms.user = edit.user_properties;
@@ -366,10 +402,10 @@ impl Newcomer {
             version: connect.version,
             clean_start: connect.clean_start,
         };
+        let (chain, anonymous) = (self.chain.clone(), self.listener.anonymous);
         let outcome = self
-            .chain
-            .authenticate(&client, &request, self.listener.anonymous)
-            .await;
+            .unless_gone(chain.authenticate(&client, &request, anonymous))
+            .await?;
         let mut view = Arc::unwrap_or_clone(client);
         match outcome {
             AuthOutcome::Allow { grant, authenticated } => {
@@ -450,14 +486,14 @@ impl Newcomer {
                 method,
                 data: data.as_deref(),
             };
-            let challenge = match owner.step(client, &request).await {
+            let challenge = match self.unless_gone(owner.step(client, &request)).await? {
                 ExchangeOutcome::Challenge(challenge) => challenge,
                 ended => return Ok(ended),
             };
             self.send(&challenge_packet(method, &challenge), &answer_limits(connect))
                 .await;
             let frame = self.next_frame().await?;
-            // [MQTT-3.15.4-...]: until CONNACK the client may send nothing but AUTH and DISCONNECT.
+            // [MQTT-3.1.2-30]: until CONNACK the client may send nothing but AUTH and DISCONNECT.
             match self.decoder.decode(&frame)? {
                 Packet::Auth(auth)
                     if auth.reason == ReasonCode::ContinueAuthentication && auth.method == Some(method) =>
