@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use clap::Args;
 use jackfield::assemble::assemble;
-use jackfield::config_file::{ListenerSettings, Settings};
+use jackfield::config_file::{self, ListenerSettings, Settings};
 use jackfield::{Broker, StartError, StartProblem};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::{Exit, Failure, Outcome};
-use super::source::{Overrides, flag, listen, load, loaders, runtime};
+use super::source::{Overrides, flag, listen, loaders, runtime};
 
 /// How long clients have to take what waits for them when the broker ends.
 const GOODBYE: Duration = Duration::from_secs(10);
@@ -48,7 +48,9 @@ impl Run {
             sources.flags.extend(flags);
         }
         runtime()?.block_on(async {
-            let loaded = load(&sources).await.map_err(|report| {
+            // Kept to the end: debuggers look for the copies of native plugins that a loader has made.
+            let loaders = loaders();
+            let loaded = config_file::load(&sources, &loaders).await.map_err(|report| {
                 eprintln!("{report}");
                 Failure::silent(Exit::Configuration as u8)
             })?;
@@ -60,7 +62,7 @@ impl Run {
             raise_file_limit();
             // Before anybody is told that the broker is there: a signal that came sooner would end it like any program.
             let mut signals = Signals::new()?;
-            let builder = assemble(&loaded.settings, &loaders()).await.map_err(|errors| {
+            let builder = assemble(&loaded.settings, &loaders).await.map_err(|errors| {
                 let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
                 Failure::new(Exit::Configuration, texts.join("\njackfield: "))
             })?;
