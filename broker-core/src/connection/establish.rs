@@ -1,5 +1,4 @@
-//! From the first byte to CONNACK: one CONNECT, the hooks that decide about it, the Session. Also re-authentication, which
-//! asks the same questions of a connected client.
+//! From the first byte to CONNACK: one CONNECT, the hooks that decide about it, the Session.
 
 use std::future::poll_fn;
 use std::io::IoSlice;
@@ -18,9 +17,8 @@ use plugin_api::{
 };
 
 use super::packets::describe;
-use super::parked::{Parked, Resumed};
 use super::publish::Rate;
-use super::run::{Connection, End};
+use super::run::Connection;
 use crate::engine::attach::Opening;
 use crate::engine::core::tell;
 use crate::engine::delivery::mounted;
@@ -32,7 +30,7 @@ use crate::hooks::{AuthOutcome, ChainSet, ConnectOutcome, ExchangeOutcome, Excha
 use crate::net::{Read, Socket};
 
 /// Steps of an enhanced authentication, and the time they may take in all.
-const EXCHANGE_ROUNDS: usize = 16;
+pub(super) const EXCHANGE_ROUNDS: usize = 16;
 const EXCHANGE_TIME: Duration = Duration::from_secs(10);
 /// How long a refused client may take to read why.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
@@ -668,7 +666,7 @@ fn apply_grant(view: &mut ClientView, grant: Grant, authenticated: bool, terms: 
     terms.expires_in = grant.expires_in;
 }
 
-async fn abandon(owner: &ExchangeOwner, client: &Arc<ClientView>, method: &str, exchange: u64) {
+pub(super) async fn abandon(owner: &ExchangeOwner, client: &Arc<ClientView>, method: &str, exchange: u64) {
     let request = ExchangeRequest {
         phase: ExchangePhase::Abandoned,
         exchange,
@@ -678,7 +676,7 @@ async fn abandon(owner: &ExchangeOwner, client: &Arc<ClientView>, method: &str, 
     owner.step(client, &request).await;
 }
 
-fn challenge_packet<'a>(method: &'a str, data: &'a [u8]) -> Packet<'a> {
+pub(super) fn challenge_packet<'a>(method: &'a str, data: &'a [u8]) -> Packet<'a> {
     Packet::Auth(Auth {
         reason: ReasonCode::ContinueAuthentication,
         method: Some(method),
@@ -743,116 +741,7 @@ fn connack_reason(reason: ReasonCode) -> ReasonCode {
     }
 }
 
-/// A step of a re-authentication.
-pub(super) struct Reauthenticated {
-    outcome: ExchangeOutcome,
-}
-
-/// A re-authentication under way.
-#[derive(Default)]
-pub(super) struct Exchanging {
-    rounds: usize,
-}
-
 impl Connection {
-    /// AUTH of a connected client: it begins to re-authenticate, or goes on with it.
-    pub(super) fn auth(&mut self, auth: &Auth<'_>) -> Result<(), End> {
-        // [MQTT-4.12.0-6] and [MQTT-4.12.1-1]
-        let rare = self.rare_mut();
-        let Some(method) = rare
-            .auth_method
-            .clone()
-            .filter(|method| auth.method == Some(&**method))
-        else {
-            return Err(self.protocol_error("an AUTH without the authentication method of the CONNECT"));
-        };
-        let phase = match (auth.reason, &rare.exchanging) {
-            (ReasonCode::ReAuthenticate, None) => ExchangePhase::ReAuthenticate,
-            (ReasonCode::ContinueAuthentication, Some(_)) => ExchangePhase::Continue,
-            _ => return Err(self.protocol_error("an AUTH that is not due")),
-        };
-        let exchanging = rare.exchanging.get_or_insert_default();
-        exchanging.rounds += 1;
-        if exchanging.rounds > EXCHANGE_ROUNDS {
-            return Err(End::because(ReasonCode::NotAuthorized));
-        }
-        let Some(owner) = self.chain.exchange_owner(&method) else {
-            return Err(End::because(ReasonCode::BadAuthenticationMethod));
-        };
-        let client = self.client.clone();
-        let data = auth.data.map(<[u8]>::to_vec);
-        self.park(Parked::new(async move {
-            let exchange = client.handle.0;
-            let request = ExchangeRequest {
-                phase,
-                exchange,
-                method: &method,
-                data: data.as_deref(),
-            };
-            Resumed::Challenged(Reauthenticated {
-                outcome: owner.step(&client, &request).await,
-            })
-        }))
-    }
-
-    /// Goes on with a re-authentication.
-    pub(super) fn challenged(&mut self, step: Reauthenticated) -> Result<(), End> {
-        let method = self.rare_mut().auth_method.clone().unwrap_or_default();
-        match step.outcome {
-            ExchangeOutcome::Challenge(data) => {
-                self.reply(&challenge_packet(&method, &data));
-                Ok(())
-            }
-            ExchangeOutcome::Success { grant, data } => {
-                self.rare_mut().exchanging = None;
-                self.regrant(*grant);
-                self.reply(&Packet::Auth(Auth {
-                    reason: ReasonCode::Success,
-                    method: Some(&method),
-                    data: data.as_deref(),
-                    properties: AckProperties::EMPTY,
-                }));
-                Ok(())
-            }
-            ExchangeOutcome::Deny(denial) => Err(End {
-                text: denial.text.map(Into::into),
-                ..End::because(denial.reason)
-            }),
-            ExchangeOutcome::Close => Err(End::silent(ReasonCode::NotAuthorized, true)),
-        }
-    }
-
-    /// The connection ended in the middle of a re-authentication: whoever keeps state for it is told.
-    pub(super) async fn abandon_exchange(&mut self) {
-        // What was asked last is not waited for any more.
-        self.parked = None;
-        let Some(rare) = &mut self.rare else { return };
-        if rare.exchanging.take().is_none() {
-            return;
-        }
-        let method = rare.auth_method.take().unwrap_or_default();
-        if let Some(owner) = self.chain.exchange_owner(&method) {
-            abandon(&owner, &self.client, &method, self.handle.0).await;
-        }
-    }
-
-    /// Applies what a re-authentication granted. Client Identifier and mount stay.
-    fn regrant(&mut self, grant: Grant) {
-        let mut view = ClientView::clone(&self.client);
-        view.authenticated = true;
-        if let Some(username) = grant.username {
-            view.username = Some(username.into());
-        }
-        view.attributes = grant.attributes.into();
-        self.client = Arc::new(view);
-        self.acl.clear();
-        self.rare_mut().expires = grant.expires_in.map(|time| Box::pin(tokio::time::sleep(time)));
-        if let Some(link) = self.session.lock().link_of(self.handle) {
-            link.client = self.client.clone();
-            link.receive_cache.clear();
-        }
-    }
-
     /// Watches the Keep Alive, if there is one `[MQTT-3.1.2-22]`.
     fn watch(&mut self, keep_alive_secs: u16) {
         if keep_alive_secs > 0 {

@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `establish` | from the first byte to CONNACK: hooks, identity, Session |
+//! | `reauthenticate` | enhanced authentication once more, while connected |
 //! | `run` | the loop of an established connection: wake, read, hand on, write |
 //! | `packets` | what each Control Packet does |
 //! | `publish` | the way of a PUBLISH through chain, store and routes, at once or later |
@@ -17,6 +18,7 @@ mod held;
 mod packets;
 mod parked;
 mod publish;
+mod reauthenticate;
 mod run;
 
 pub(crate) use packets::describe;

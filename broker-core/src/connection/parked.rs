@@ -49,7 +49,7 @@ pub(super) enum Resumed {
         reply: Option<Message>,
     },
     /// A re-authentication has come a step further.
-    Challenged(super::establish::Reauthenticated),
+    Challenged(super::reauthenticate::Reauthenticated),
     /// The connection is closed without a word.
     Close,
 }

@@ -119,7 +119,7 @@ pub(super) struct Rare {
     /// What is left of the client's rate limits.
     pub(super) rate: Option<Rate>,
     /// A re-authentication under way.
-    pub(super) exchanging: Option<super::establish::Exchanging>,
+    pub(super) exchanging: Option<super::reauthenticate::Exchanging>,
 }
 
 /// Why a connection ends.
