@@ -20,12 +20,23 @@ use foreign::Foreign;
 use plugged::Plugged;
 
 /// What a test may change before the broker starts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Setup {
     /// Limits of the listener.
     pub limits: Limits,
     chain: Chain,
     builder: BrokerBuilder,
+}
+
+impl Default for Setup {
+    /// Two shards, so that connections meet across them on every machine.
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            chain: Chain::new(),
+            builder: Broker::builder().shards(2),
+        }
+    }
 }
 
 impl Setup {
@@ -70,7 +81,7 @@ impl Setup {
 
     /// Changes the broker around the listener.
     pub fn broker(&mut self, change: impl FnOnce(BrokerBuilder) -> BrokerBuilder) {
-        self.builder = change(std::mem::take(&mut self.builder));
+        self.builder = change(self.builder.clone());
     }
 
     /// Opens another listener beside the first, with a set-up of its own.
@@ -143,13 +154,7 @@ impl TestBroker {
     fn ours(setup: Setup) -> Result<Self, StartError> {
         let clock = Clock::manual();
         let listener = setup.listens("test");
-        // two shards, so that connections meet across them on every machine
-        let start = setup
-            .builder
-            .listener(listener)
-            .clock(clock.clone())
-            .shards(2)
-            .start();
+        let start = setup.builder.listener(listener).clock(clock.clone()).start();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -172,17 +172,17 @@ pub(crate) fn client_id_of_letters_and_digits(version: Version) {
     broker.client(version, "0").connect().disconnect();
 }
 
+/// On one shard, so that the end of the witness tells that everything due was looked at.
 pub(crate) fn keep_alive_one_and_a_half(version: Version) {
-    let broker = TestBroker::start();
+    let broker = TestBroker::start_with(|setup| setup.broker(|builder| builder.shards(1)));
     let mut watcher = broker.client(version, "w").connect();
     watcher.subscribe("will", 0);
-    let mut client = broker
-        .client(version, "c")
-        .keep_alive(10)
-        .will(will("will", "gone"))
-        .connect();
+    let last = will("will", "gone");
+    let mut client = broker.client(version, "c").keep_alive(10).will(last).connect();
     for _ in 0..3 {
+        let mut witness = broker.client(version, "witness").keep_alive(8).connect();
         broker.advance(secs(14));
+        witness.expect_error(0x8d);
         client.expect_silence();
     }
     broker.advance(secs(17));

@@ -42,12 +42,25 @@ fn v5_3_8_3_3__no_local_goes_by_client_identifier() {
     connect.connect().subscribe("a/#", 1 | NO_LOCAL).disconnect();
     let mut client = connect.connect();
     client.publish("a/b", "own", 1).expect_silence();
-    // another Subscription without the option still gets it
+    // another Subscription without the option still gets it, as if the first were not there
+    let packet = subscribe(9).prop(prop::subscription_id(9)).filter("a/+", 0);
+    client.send(packet).expect_suback(9, &[0]);
     client
-        .subscribe("a/+", 0)
-        .publish("a/b", "own", 1)
-        .take("a/b", "own");
+        .send(
+            subscribe(8)
+                .prop(prop::subscription_id(8))
+                .filter("a/#", 1 | NO_LOCAL),
+        )
+        .expect_suback(8, &[1]);
+    client.publish("a/b", "own", 1);
+    let received = client.take("a/b", "own");
+    assert!(
+        received.qos == 0 && received.props == [prop::subscription_id(9)],
+        "{received:?}"
+    );
     client.expect_silence();
+    broker.v5("d").connect().publish("a/b", "another's", 1);
+    assert_eq!(client.take("a/b", "another's").props.len(), 2);
 }
 
 #[test]
