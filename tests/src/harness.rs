@@ -1,7 +1,7 @@
 //! Starts a broker for one test, with its own clock, on a port of its own. The only file that touches the embedding API.
 //!
 //! With `JACKFIELD_TEST_BROKER=/usr/sbin/mosquitto` the tests run against that program instead: a check of the tests
-//! themselves, not of the program. See [`foreign`].
+//! themselves, not of the program. See `harness/foreign.rs`.
 
 mod foreign;
 mod plugged;
