@@ -13,7 +13,7 @@ use super::source::{Overrides, load, runtime};
 /// `jackfield check`.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// The file
+    /// The configuration
     #[arg(default_value = "jackfield.toml")]
     file: PathBuf,
     #[command(flatten)]
@@ -60,7 +60,7 @@ fn write_text(file: &str, report: &Report) -> Outcome {
     if report.iter().next().is_none() {
         return output::line(format_args!("{file}: {report}"));
     }
-    eprintln!("{report}");
+    output::report(report);
     Ok(())
 }
 

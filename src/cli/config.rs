@@ -21,7 +21,7 @@ pub(crate) enum Config {
 /// `jackfield config show`.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// The file; without one, what holds without a file
+    /// The configuration; without one, what holds without any is shown
     file: Option<PathBuf>,
     #[command(flatten)]
     overrides: Overrides,
@@ -43,7 +43,7 @@ impl Show {
     fn run(self) -> Outcome {
         let sources = self.overrides.sources(self.file);
         let entries = effective(&sources).map_err(|report| {
-            eprintln!("{report}");
+            output::report(&report);
             Failure::silent(Exit::Configuration as u8)
         })?;
         for entry in entries {

@@ -1,10 +1,15 @@
 //! The command line: what there is to say, and which file does it. Each command is a file of its own.
 
+mod chain;
 mod check;
 mod client;
+mod completions;
 mod config;
 mod exit;
+mod explain;
+mod init;
 mod logging;
+mod man;
 mod output;
 mod passwd;
 mod publish;
@@ -26,7 +31,9 @@ use exit::Outcome;
     name = "jackfield",
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 69 address or peer not available, 70 internal error, \
+    after_help = "New here? `jackfield init` writes a configuration, `jackfield check` says what is wrong with it, and \
+                  `jackfield --config jackfield.toml` runs the broker with it.\n\n\
+                  Exit codes: 0 done, 1 failed, 2 wrong usage, 69 address or peer not available, 70 internal error, \
                   74 input or output failed, 77 not permitted, 78 wrong configuration."
 )]
 struct Cli {
@@ -40,8 +47,12 @@ struct Cli {
 enum Command {
     /// Run the broker (the same as no command)
     Run(run::Run),
+    /// Write a first configuration
+    Init(init::Init),
     /// Check a configuration and tell everything that is wrong with it
     Check(check::Check),
+    /// Say more about something that `check` found
+    Explain(explain::Explain),
     /// Publish messages
     #[command(name = "pub")]
     Publish(Box<publish::Publish>),
@@ -51,9 +62,16 @@ enum Command {
     /// Show what is configured
     #[command(subcommand)]
     Config(config::Config),
+    /// Show which plugins are asked, in which order
+    #[command(subcommand)]
+    Chain(chain::Chain),
     /// Change and check password files
     #[command(subcommand)]
     Passwd(passwd::Passwd),
+    /// Print a script that completes command lines, for a shell
+    Completions(completions::Completions),
+    /// Print the manual page
+    Man(man::Man),
 }
 
 /// Reads the command line and does what it says.
@@ -73,11 +91,16 @@ impl Command {
     fn run(self) -> Outcome {
         match self {
             Self::Run(command) => command.run(),
+            Self::Init(command) => command.run(),
             Self::Check(command) => command.run(),
+            Self::Explain(command) => command.run(),
             Self::Publish(command) => command.run(),
             Self::Subscribe(command) => command.run(),
             Self::Config(command) => command.run(),
+            Self::Chain(command) => command.run(),
             Self::Passwd(command) => command.run(),
+            Self::Completions(command) => command.run(),
+            Self::Man(command) => command.run(),
         }
     }
 }

@@ -11,6 +11,7 @@ use jackfield::{Broker, StartError, StartProblem};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::{Exit, Failure, Outcome};
+use super::output;
 use super::source::{Overrides, flag, listen, loaders, runtime};
 
 /// How long clients have to take what waits for them when the broker ends.
@@ -51,7 +52,7 @@ impl Run {
             // Kept to the end: debuggers look for the copies of native plugins that a loader has made.
             let loaders = loaders();
             let loaded = config_file::load(&sources, &loaders).await.map_err(|report| {
-                eprintln!("{report}");
+                output::report(&report);
                 Failure::silent(Exit::Configuration as u8)
             })?;
             super::logging::start(&loaded.settings.log);
@@ -89,7 +90,7 @@ fn greet(broker: &Broker, only_tried: bool) {
         if only_tried {
             eprintln!(
                 "listening on {bind} (loopback only, anonymous, memory store). \
-                 Next: jackfield sub -v -t '#', or jackfield --help"
+                 Next: jackfield sub -v -t '#', or jackfield init"
             );
         } else {
             tracing::info!(listener = name, bind = %bind, "listening");

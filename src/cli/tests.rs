@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, ValueEnum};
 use jackfield::Broker;
 use jackfield::assemble::assemble;
 use jackfield::config_file::Sources;
@@ -70,6 +70,44 @@ const OPEN: &str = "[listeners.main]\nbind = '127.0.0.1:0'\nanonymous = true\n";
 #[test]
 fn the_command_line_is_consistent() {
     Cli::command().debug_assert();
+}
+
+#[test]
+fn completions_know_every_command_and_flag() {
+    for shell in clap_complete::Shell::value_variants() {
+        let script = String::from_utf8(completions::script(*shell)).unwrap();
+        for word in ["chain", "explain", "log-level", "repeat-delay", "retain-handling"] {
+            assert!(script.contains(word), "{shell} {word}");
+        }
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("man1");
+    let words = ["jackfield", "man", "--dir", dir.to_str().unwrap()];
+    assert_eq!(
+        code(&Cli::try_parse_from(words).unwrap().command.unwrap().run()),
+        0
+    );
+    for (page, word) in [
+        ("jackfield", "jackfield\\-chain(1)"),
+        ("jackfield-pub", "repeat\\-delay"),
+        ("jackfield-chain-show", "jackfield.toml"),
+    ] {
+        let text = fs::read_to_string(dir.join(format!("{page}.1"))).unwrap();
+        assert!(text.contains(word), "{page}: {text}");
+    }
+    assert!(!dir.join("jackfield-help.1").exists());
+}
+
+#[test]
+fn what_is_asked_for_may_be_mistyped() {
+    let asked = |code: &str| Cli::try_parse_from(["jackfield", "explain", code]);
+    assert!(asked("open_listener").is_ok());
+    let told = asked("open_listner").unwrap_err().to_string();
+    assert!(told.contains("open_listener"), "{told}");
 }
 
 #[test]

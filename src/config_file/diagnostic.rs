@@ -181,6 +181,13 @@ impl Report {
         self.found.push(diagnostic);
     }
 
+    /// Says what to do about the diagnostic that was added last.
+    pub(super) fn suggest(&mut self, help: String) {
+        if let Some(last) = self.found.last_mut() {
+            last.help = Some(help);
+        }
+    }
+
     /// Adds all of `other`.
     pub(super) fn append(&mut self, other: Self) {
         self.found.extend(other.found);

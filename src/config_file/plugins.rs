@@ -132,8 +132,7 @@ impl Known<'_> {
         match self.loader.check(&self.source, &options).await {
             Ok(()) => {}
             Err(LoadError::Options { key, why }) => {
-                let at = key.split('.').filter(|part| !part.is_empty());
-                let at = at.fold(path.clone(), |path, key| path.key(key));
+                let at = path.below(&key);
                 checks.error(Code::BadOption, format!("`{at}`: {why}"), &at);
             }
             Err(error) => checks.error(Code::BadPlugin, error.to_string(), path),

@@ -3,6 +3,7 @@
 //! meaning is made in `resolve.rs`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -312,6 +313,19 @@ pub enum OnFault {
     Disconnect,
     /// Allowed.
     Allow,
+}
+
+/// As the file writes it.
+impl fmt::Display for OnFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deny => "deny",
+            Self::Skip => "skip",
+            Self::Drop => "drop",
+            Self::Disconnect => "disconnect",
+            Self::Allow => "allow",
+        })
+    }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

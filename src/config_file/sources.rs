@@ -102,6 +102,9 @@ impl Sources {
     /// Reads the file, then its includes in the order of their names, then the overlay of the profile.
     fn read_files(&self, path: &FilePath, stronger: &[Layer], layers: &mut Vec<Layer>, report: &mut Report) {
         let Some(main) = read_file(path, report) else {
+            if !path.exists() {
+                report.suggest(format!("`jackfield init {}` writes one", path.display()));
+            }
             return;
         };
         let folder = path.parent().unwrap_or(FilePath::new(""));

@@ -44,6 +44,12 @@ impl PluginLoader for Paper {
     }
 
     async fn check(&self, source: &PluginSource, options: &str) -> Result<(), LoadError> {
+        if options.contains("nowhere") {
+            return Err(LoadError::Options {
+                key: "deep.rules[1].to".to_owned(),
+                why: "it leads nowhere".to_owned(),
+            });
+        }
         if source.what == "auth-file" && !options.contains("file") {
             return Err(LoadError::Options {
                 key: "file".to_owned(),
@@ -474,6 +480,14 @@ fn options_are_judged_by_the_plugin_too() {
         "bad_option: `plugins.auth.config.file`: a password file is needed @ j.toml:3:1",
         "wrong_type: `chains.default[0].with.file` must be a string @ j.toml:6:47",
     ]);
+}
+
+#[test]
+fn an_option_inside_of_an_array_is_found() {
+    let text = "[plugins.c]\nuse = 'builtin:convert'\nconfig.deep.rules = [{ to = 'x' }, { to = 'nowhere' }]\n\
+                [chains]\ndefault = ['c']\n";
+    Case::new(&format!("{text}{OPEN}"))
+        .finds(&["bad_option: `plugins.c.config.deep.rules[1].to`: it leads nowhere @ j.toml:3:43"]);
 }
 
 #[test]

@@ -266,6 +266,20 @@ impl Path {
         self.with(Step::Index(index))
     }
 
+    /// This path and those steps more that `text` writes as [`Path`] does: `rules[0].to`.
+    #[must_use]
+    pub(super) fn below(&self, text: &str) -> Self {
+        let mut path = self.clone();
+        for part in text.split('.').filter(|part| !part.is_empty()) {
+            let (key, indices) = part.split_once('[').unwrap_or((part, ""));
+            let indices = indices.split(['[', ']']);
+            path = path.key(key);
+            path.0
+                .extend(indices.filter_map(|index| index.parse().ok()).map(Step::Index));
+        }
+        path
+    }
+
     fn with(&self, step: Step) -> Self {
         let mut steps = self.0.clone();
         steps.push(step);
@@ -291,5 +305,20 @@ impl fmt::Display for Path {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_read_as_it_is_written() {
+        let root = Path::of(["plugins", "x", "config"]);
+        for text in ["file", "rules[0].to", "deep.er[1][22].key"] {
+            assert_eq!(root.below(text).to_string(), format!("{root}.{text}"));
+        }
+        assert_eq!(root.below("rules[7]").0.last(), Some(&Step::Index(7)));
+        assert_eq!(root.below(""), root);
     }
 }
