@@ -206,7 +206,16 @@ fn bind(text: &str) -> Result<String, String> {
 /// The text of the configuration.
 fn configuration(choice: &Choice, file: &Path, passwords: &Path, rules: &Path) -> String {
     let quoted = |path: &Path| Json::from(path.display().to_string());
-    let mut text = START.replace("FILE", &file.display().to_string());
+    let file = file.display();
+    let mut text = START.to_owned();
+    for (command, does) in [
+        (format!("check {file}"), "tells everything that is wrong with it"),
+        (format!("--config {file}"), "runs the broker with it"),
+        ("config schema".to_owned(), "lists all keys, for editors"),
+    ] {
+        text += &format!("#   {:<34} {does}\n", format!("jackfield {command}"));
+    }
+    text += PLUGINS;
     let mut chain = Vec::new();
     if choice.admit == Admit::Passwords {
         chain.push("\"passwords\"");
@@ -244,10 +253,9 @@ fn line(code: &str, comment: &str) -> String {
 }
 
 const START: &str = r#"# Jackfield's configuration. What begins with `#` is a comment; keys in comments show the defaults.
-#   jackfield check FILE                 tells everything that is wrong with it
-#   jackfield --config FILE              runs the broker with it
-#   jackfield config schema              lists all keys, for editors
+"#;
 
+const PLUGINS: &str = r#"
 version = 1
 
 # Plugins decide about clients and messages. Each is declared once, under a name of your choice. The files they

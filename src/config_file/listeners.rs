@@ -8,7 +8,7 @@ use broker_types::{Limits, ProtocolVersion, QoS};
 use super::chains::Chains;
 use super::check::Checks;
 use super::code::Code;
-use super::diagnostic::Severity;
+use super::diagnostic::{Origin, Place, Severity};
 use super::settings::{BrokerLimits, ChainSettings, ListenerSettings};
 use super::shape::{self, ChainRef, Listener, Protocol};
 use super::tree::Path;
@@ -95,9 +95,14 @@ fn check_door(listener: &Listener, chain: &ChainSettings, path: &Path, checks: &
         } else {
             "who can reach it"
         };
+        let flag = |place: Place| matches!(place.origin, Origin::Flag(_));
+        let open = if checks.origins.key_place(path).is_some_and(flag) {
+            format!("give `--set {path}.anonymous=true` too")
+        } else {
+            format!("set `{path}.anonymous = true`")
+        };
         let help = format!(
-            "put an authenticator like `builtin:auth-file` into its chain, or set `{path}.anonymous = true` to let \
-             everybody in {reach}"
+            "put an authenticator like `builtin:auth-file` into its chain, or {open} to let everybody in {reach}"
         );
         let message = format!("`{path}`: nothing decides who may connect");
         checks.key_error(Code::OpenListener, message, path, Some(help));

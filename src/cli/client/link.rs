@@ -277,7 +277,15 @@ async fn dial(peer: &Peer) -> Result<(Reader, Writer), Failure> {
             from,
             nodelay,
         } => {
-            let failed = |error: &io::Error| Failure::io(format_args!("{host}:{port}"), error);
+            let failed = |error: &io::Error| {
+                let failure = Failure::io(format_args!("{host}:{port}"), error);
+                match error.kind() {
+                    io::ErrorKind::ConnectionRefused => {
+                        failure.hint("no broker listens there; `jackfield` starts one")
+                    }
+                    _ => failure,
+                }
+            };
             let unknown = |error: io::Error| Failure::new(Exit::Unavailable, format!("{host}: {error}"));
             let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
             for address in lookup_host((host.as_str(), *port)).await.map_err(unknown)? {
