@@ -48,7 +48,15 @@ fn ten_mistakes_are_ten_messages_with_their_places() {
     assert_eq!(ended.out, "");
     let told: Vec<&str> = ended.err.split("\n\n").collect();
     assert_eq!(told.len(), 11, "{}", ended.err);
-    assert_eq!(told[10].trim(), "10 errors");
+    let end: Vec<&str> = told[10].lines().collect();
+    assert_eq!(end[0], "10 errors");
+    let explain: Vec<&str> = end[1]
+        .rsplit("jackfield ")
+        .next()
+        .expect("a command")
+        .split(' ')
+        .collect();
+    assert!(run(&explain).out.starts_with("# "), "{end:?}");
     for (message, (line, column, word)) in told.iter().zip(PLACES) {
         let place = format!("--> {file}:{line}:{column}\n");
         assert!(message.starts_with("error["), "{message}");

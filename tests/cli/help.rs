@@ -2,15 +2,21 @@
 
 use crate::program::run;
 
-const COMMANDS: [&[&str]; 11] = [
+const COMMANDS: [&[&str]; 17] = [
     &[],
     &["run"],
+    &["init"],
     &["check"],
+    &["explain"],
     &["pub"],
     &["sub"],
     &["config"],
     &["config", "show"],
     &["config", "schema"],
+    &["chain"],
+    &["chain", "show"],
+    &["completions"],
+    &["man"],
     &["passwd"],
     &["passwd", "add"],
     &["passwd", "list"],

@@ -20,7 +20,7 @@ fn without_configuration_it_says_where_it_listens_and_what_comes_next() {
     let ended = broker.stop();
     let greeting = format!(
         "listening on {addr} (loopback only, anonymous, memory store). \
-         Next: jackfield sub -v -t '#', or jackfield --help\n"
+         Next: jackfield sub -v -t '#', or jackfield init\n"
     );
     assert!(ended.err.starts_with(&greeting), "{}", ended.err);
     assert_eq!((ended.code, ended.out.as_str()), (0, ""));

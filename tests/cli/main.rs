@@ -6,6 +6,7 @@
 mod check;
 mod clients;
 mod help;
+mod init;
 mod life;
 mod passwd;
 mod program;
