@@ -31,7 +31,7 @@ pub use packet::{
 pub use session::{
     AckOut, Delivered, Delivery, DropPolicy, DropReason, Granted, InFlight, Inbound, InboundLimits, Incoming,
     IncomingTopic, Outbound, OutboundLimits, OutboundSnapshot, Peer, Phase, Progress, ProtocolError, Pumped,
-    Queued, ReceivedIds, Record, Refusal, Terms, Timer, Timers, Token, keep_alive_deadline,
+    Queued, ReceivedIds, Record, Refusal, Terms, Token, keep_alive_limit,
 };
 pub use stored::{Expired, MessageRef, Payload, Stored, remaining_expiry};
 pub use write_buf::{SHARED_BODY_MIN, WriteBuf};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use broker_proto::{
     AckProperties, AnswerLimits, Auth, ConnAck, Connect, DecodeError, Decoder, Granted, Inbound,
-    InboundLimits, Packet, Peer as PeerLimits, PropertyBlock, Refusal, UserBlock,
+    InboundLimits, Packet, Peer as PeerLimits, PropertyBlock, Refusal, UserBlock, keep_alive_limit,
 };
 use broker_types::{ClientId, Message, PropertiesBuilder, ProtocolVersion, ReasonCode, TopicName};
 use bytes::Bytes;
@@ -744,8 +744,7 @@ fn connack_reason(reason: ReasonCode) -> ReasonCode {
 impl Connection {
     /// Watches the Keep Alive, if there is one `[MQTT-3.1.2-22]`.
     fn watch(&mut self, keep_alive_secs: u16) {
-        if keep_alive_secs > 0 {
-            let within = Duration::from_millis(u64::from(keep_alive_secs) * 1500);
+        if let Some(within) = keep_alive_limit(keep_alive_secs) {
             let now = self.shard.now();
             self.beat = Some(self.shard.wheel.borrow_mut().watch(
                 now,

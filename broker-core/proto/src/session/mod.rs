@@ -23,7 +23,7 @@ pub use outbound::{
 pub use queue::{DropPolicy, Queued, Terms};
 pub use received::ReceivedIds;
 pub use snapshot::{InFlight, OutboundSnapshot};
-pub use timers::{Timer, Timers, keep_alive_deadline};
+pub use timers::keep_alive_limit;
 
 use crate::AckKind;
 
