@@ -235,7 +235,12 @@ impl Shard {
             }
             durable.as_mut().poll(cx)
         });
-        tokio::time::timeout(most, wait).await.unwrap_or(false)
+        let durable = tokio::time::timeout(most, wait).await.unwrap_or(false);
+        if durable && let Some(link) = session.lock().link_of(handle) {
+            // Whoever tells those who wait may not have come to it yet, and answers must not overtake CONNACK.
+            link.staging.release(Some(group), &mut link.out);
+        }
+        durable
     }
 
     /// Makes the connection the Session's own. If the Session must survive the broker, its CONNACK and all that follows is
