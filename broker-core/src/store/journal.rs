@@ -439,3 +439,199 @@ impl Drop for Pen<'_> {
         self.journal.work.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WANT: Durability = Durability::Fsync;
+
+    fn key(name: &str) -> Bytes {
+        Bytes::copy_from_slice(name.as_bytes())
+    }
+
+    fn journal() -> Journal {
+        Journal::new(WANT, usize::MAX)
+    }
+
+    /// Takes the next group if it is complete.
+    fn next(journal: &Journal) -> Option<Batch> {
+        journal.lock().take_batch()
+    }
+
+    fn names(batch: &Batch) -> Vec<String> {
+        let name = |op: &StoreOp| match op {
+            StoreOp::Put { key, .. } => format!("+{}", String::from_utf8_lossy(key)),
+            StoreOp::Delete { key } => format!("-{}", String::from_utf8_lossy(key)),
+            StoreOp::Expect { .. } => unreachable!("the journal expects nothing"),
+        };
+        let mut names: Vec<_> = batch.operations.iter().map(name).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_undone_in_its_group_is_never_written() {
+        let journal = journal();
+        journal.pen(None, WANT).put_new(key("a"), key("1"));
+        journal.pen(None, WANT).put(key("b"), key("1"));
+        journal.pen(None, WANT).delete(key("a"));
+        journal.pen(None, WANT).delete(key("b"));
+        let batch = next(&journal).unwrap();
+        assert_eq!(names(&batch), ["-b"]);
+        // On its way it can't be undone any more.
+        journal.pen(None, WANT).put_new(key("c"), key("1"));
+        assert!(next(&journal).is_none(), "one at a time");
+        journal.committed(batch.group);
+        let batch = next(&journal).unwrap();
+        journal.pen(None, WANT).delete(key("c"));
+        assert_eq!(names(&batch), ["+c"]);
+        journal.committed(batch.group);
+        assert_eq!(names(&next(&journal).unwrap()), ["-c"]);
+    }
+
+    #[test]
+    fn an_open_group_waits_for_whoever_has_it_open_and_others_go_on_in_the_next() {
+        let journal = journal();
+        let group = journal.open();
+        journal.pen(Some(group), WANT).put(key("a"), key("1"));
+        assert!(next(&journal).is_none());
+        let later = {
+            let mut pen = journal.pen(None, WANT);
+            pen.put(key("b"), key("1"));
+            pen.group()
+        };
+        assert!(later > group);
+        journal.pen(Some(group), WANT).put(key("c"), key("1"));
+        assert!(next(&journal).is_none());
+        journal.close(group);
+        let batch = next(&journal).unwrap();
+        assert_eq!(
+            (batch.group, names(&batch)),
+            (group, vec!["+a".to_owned(), "+c".to_owned()])
+        );
+        journal.committed(group);
+        assert_eq!(next(&journal).unwrap().group, later);
+    }
+
+    #[test]
+    fn waiters_are_handed_out_with_their_group_or_told_at_once() {
+        let journal = journal();
+        journal.pen(None, WANT).put(key("a"), key("1"));
+        let group = next(&journal).unwrap().group;
+        // Also while it is on its way.
+        assert!(journal.wait(group, Waiter::Sweep(1)).is_none());
+        assert!(matches!(journal.committed(group)[..], [Waiter::Sweep(1)]));
+        assert!(journal.wait(group, Waiter::Sweep(2)).is_some());
+    }
+
+    #[test]
+    fn a_waiter_alone_makes_an_empty_group() {
+        let journal = journal();
+        let current = journal.lock().current();
+        assert!(next(&journal).is_none());
+        journal.wait(current, Waiter::Sweep(1));
+        assert!(next(&journal).unwrap().operations.is_empty());
+    }
+
+    #[test]
+    fn after_a_failure_nothing_is_kept_and_nobody_waits() {
+        let journal = journal();
+        let (done, mut told) = oneshot::channel();
+        let current = journal.lock().current();
+        journal.wait(current, Waiter::Task(done));
+        journal.fail();
+        assert!(told.try_recv().is_err());
+        journal.pen(None, WANT).put(key("a"), key("1"));
+        assert_eq!((journal.pending(), journal.has_failed()), (0, true));
+        let (done, mut told) = oneshot::channel();
+        assert!(journal.wait(current, Waiter::Task(done)).is_none());
+        assert!(told.try_recv().is_err());
+    }
+
+    #[test]
+    fn groups_are_bounded_and_a_full_one_is_followed_by_another() {
+        let journal = Journal::new(WANT, 2000);
+        for number in 0..100 {
+            journal
+                .pen(None, WANT)
+                .put(key(&number.to_string()), Bytes::from(vec![0; 100]));
+        }
+        let mut seen = 0;
+        while let Some(batch) = next(&journal) {
+            let bytes: usize = batch
+                .operations
+                .iter()
+                .map(|op| match op {
+                    StoreOp::Put { key, value } => key.len() + value.len(),
+                    _ => 0,
+                })
+                .sum();
+            assert!(bytes < 2000);
+            seen += batch.operations.len();
+            journal.committed(batch.group);
+        }
+        assert_eq!(seen, 100);
+        assert!(journal.takes(999) && !journal.takes(1000));
+    }
+
+    #[test]
+    fn a_body_goes_with_the_last_that_has_it() {
+        let journal = journal();
+        let mut pen = journal.pen(None, WANT);
+        pen.share_body(7);
+        pen.share_body(7);
+        assert!(!pen.release_body(7) && !pen.release_body(7) && pen.release_body(7));
+        drop(pen);
+        journal.resume(7, [(1, 1), (2, 3)].into_iter().collect());
+        let mut pen = journal.pen(None, WANT);
+        assert!(pen.release_body(1) && !pen.release_body(2));
+        assert!(pen.journal.new_number() > 7);
+    }
+
+    proptest! {
+        /// Groups merged and committed leave what the operations one by one would have left.
+        #[test]
+        fn merging_changes_nothing(ops in prop::collection::vec((0u8..5, 0u8..4, any::<u8>()), 0..60)) {
+            let journal = journal();
+            let (mut model, mut disk) = (BTreeMap::new(), BTreeMap::new());
+            for (name, what, value) in ops {
+                let (key, value) = (Bytes::copy_from_slice(&[name]), Bytes::copy_from_slice(&[value]));
+                match what {
+                    0 => {
+                        journal.pen(None, WANT).delete(key.clone());
+                        model.remove(&key);
+                    }
+                    1 | 2 => {
+                        let mut pen = journal.pen(None, WANT);
+                        match model.contains_key(&key) {
+                            true => pen.put(key.clone(), value.clone()),
+                            false => pen.put_new(key.clone(), value.clone()),
+                        }
+                        model.insert(key, value);
+                    }
+                    _ => commit(&journal, &mut disk),
+                }
+            }
+            commit(&journal, &mut disk);
+            prop_assert_eq!(disk, model);
+        }
+    }
+
+    fn commit(journal: &Journal, disk: &mut BTreeMap<Bytes, Bytes>) {
+        while let Some(batch) = next(journal) {
+            for op in batch.operations {
+                match op {
+                    StoreOp::Put { key, value } => _ = disk.insert(key, value),
+                    StoreOp::Delete { key } => _ = disk.remove(&key),
+                    StoreOp::Expect { .. } => unreachable!("the journal expects nothing"),
+                }
+            }
+            journal.committed(batch.group);
+        }
+    }
+}
