@@ -6,13 +6,13 @@
 //! everything that comes back. The contract is the header, `plugin-api/abi/include/jackfield_plugin.h`.
 //!
 //! - A hook that answers at once costs no allocation: arguments lie on the stack, and what a plugin attaches goes into a
-//!   frame that is used again and again ([`frame`]).
-//! - A hook that goes pending gets a token; a late, doubled or forged completion of it changes nothing ([`calls`]).
+//!   frame that is used again and again (`frame`).
+//! - A hook that goes pending gets a token; a late, doubled or forged completion of it changes nothing (`calls`).
 //! - Libraries are never unloaded, and what a plugin may still point at (its services, its frames) is never freed: code
 //!   that comes back late finds a closed door, not somebody else's memory.
 //! - A native plugin is trusted code in this process. It can end the process, and nothing here can stop that.
 //!
-//! `unsafe` stands in the files that read what a plugin wrote ([`border`], [`services`]) and where its functions are
+//! `unsafe` stands in the files that read what a plugin wrote (`border`, `services`) and where its functions are
 //! called.
 
 mod answer;
