@@ -157,6 +157,7 @@ impl BrokerBuilder {
     }
 
     /// Sets where Sessions, queues, Retained and Will Messages live; default: in memory, and they end with the broker.
+    /// With a store that survives it, messages larger than an eighth of what the store takes at a time are refused with 0x97.
     pub fn store(mut self, store: Arc<dyn SessionStore>) -> Self {
         self.store = Store(store);
         self

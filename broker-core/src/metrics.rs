@@ -230,6 +230,8 @@ pub(crate) struct ShardHolds {
     pub(crate) queued: Level,
     /// Bytes of topic, payload and properties that wait in queues, counted for each Session.
     pub(crate) queued_bytes: Level,
+    /// Messages that wait in the store only; among those that wait in queues.
+    pub(crate) behind: Level,
     /// PUBLISH packets with QoS 1 and 2 under way to clients.
     pub(crate) inflight: Level,
     /// Bytes of frames in outputs; large payloads, which are shared, not included.

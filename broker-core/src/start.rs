@@ -30,6 +30,8 @@ use crate::store::{self, CHUNK, Journal, OVERHEAD, Recovered, Recovering};
 
 /// How long a plugin may take to start.
 const START_MAX: Duration = Duration::from_secs(30);
+/// The batches that a store must take: eight messages of two MiB.
+const STORE_BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// File descriptors that are not for connections.
 const OWN_FILES: u64 = 100;
 
@@ -537,16 +539,10 @@ fn journal_of(store: &Arc<dyn SessionStore>) -> Result<Option<Arc<Journal>>, Sta
     if caps.strongest == Durability::Memory {
         return Ok(None);
     }
-    if caps.value_bytes_max < CHUNK + OVERHEAD || caps.batch_bytes_max < 4 * (CHUNK + OVERHEAD) {
-        return Err(StartProblem::Setting {
-            what: "store",
-            why: format!(
-                "it must take values of {} bytes and batches of {}",
-                CHUNK + OVERHEAD,
-                4 * (CHUNK + OVERHEAD)
-            ),
-        }
-        .into());
+    let value_bytes = CHUNK + OVERHEAD;
+    if caps.value_bytes_max < value_bytes || caps.batch_bytes_max < STORE_BATCH_BYTES {
+        let why = format!("it must take values of {value_bytes} bytes and batches of {STORE_BATCH_BYTES}");
+        return Err(StartProblem::Setting { what: "store", why }.into());
     }
     Ok(Some(Arc::new(Journal::new(caps.strongest, caps.batch_bytes_max))))
 }

@@ -373,10 +373,11 @@ impl Connection {
 
     /// PUBREL came: PUBCOMP leaves when the Packet Identifier is forgotten for good.
     pub(super) fn released(&mut self, token: Token, packet_id: PacketId) {
-        let kept = &self.session.lock().kept;
-        let forgotten = kept
-            .as_ref()
-            .map(|kept| (kept.journal().clone(), kept.delete_received(packet_id)));
+        let forgotten = {
+            let mut state = self.session.lock();
+            let kept = state.kept.as_deref_mut();
+            kept.map(|kept| (kept.journal().clone(), kept.delete_received(packet_id)))
+        };
         let waiter = self.acknowledgement(Some(token), ReasonCode::Success);
         let waits = match (forgotten, waiter) {
             (Some((journal, group)), Some(waiter)) => journal.wait(group, waiter).is_none(),

@@ -25,10 +25,12 @@ use crate::connection::describe;
 use crate::hooks::{AclCache, ChainSet, HookMask};
 use crate::net::Socket;
 use crate::settings::QueueFull;
-use crate::store::{Entry, EntryPhase, Group, Kept, Moment, Staging, Transaction, UNAVAILABLE, WINDOW};
+use crate::store::{Entry, EntryPhase, Group, Kept, Moment, Staging, Transaction, WINDOW};
 
 /// How long a connection may take to give its Session up before it is taken from it.
 const RELEASE_MAX: Duration = Duration::from_secs(5);
+/// What a client is told whose Session can't be made durable.
+const UNAVAILABLE: ReasonCode = ReasonCode::ServerUnavailable;
 /// Session Expiry Interval that never passes.
 pub(crate) const NEVER: u32 = u32::MAX;
 
@@ -181,7 +183,13 @@ impl Shard {
                     will: false,
                     expiry: None,
                 };
+                let created = kind == EventKind::SessionCreated;
+                // Its client has never heard of it, and must not find it present.
+                attached.session.lock().fresh = created;
                 self.detach(&attached.session, client.handle, attached.received, &ending);
+                if created {
+                    self.end_session(&attached.session);
+                }
                 return Err(UNAVAILABLE);
             }
             self.read_clock();
@@ -474,8 +482,7 @@ impl Shard {
             let mut transaction = Transaction::new(kept.journal().clone());
             let group = transaction.group();
             kept.take_records(&mut state.outbound, Some(group), None);
-            let received = state.received.iter();
-            kept.erase(&session.client_id, subscriptions.iter(), received, group);
+            kept.erase(&session.client_id, subscriptions.iter(), group);
             transaction
         });
         let left = Left {
@@ -567,7 +574,12 @@ impl Shard {
 
     /// Takes a Session from a connection that doesn't give it up: its task hangs in code that doesn't return.
     fn wrest(self: &Rc<Self>, session: &Arc<Session>, handle: ClientHandle) {
-        let held = session.lock().link_of(handle).is_some();
+        let (held, written) = {
+            let mut state = session.lock();
+            // What the task knows goes with it; what is written down must hold.
+            let written = state.kept.iter().flat_map(|kept| kept.received()).collect();
+            (state.link_of(handle).is_some(), written)
+        };
         if held {
             tracing::warn!(client_id = %session.client_id, "a connection doesn't give its session up; taking it");
             let ending = Ending {
@@ -576,7 +588,7 @@ impl Shard {
                 will: true,
                 expiry: None,
             };
-            self.detach(session, handle, ReceivedIds::new(), &ending);
+            self.detach(session, handle, written, &ending);
         }
     }
 

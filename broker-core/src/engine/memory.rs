@@ -59,6 +59,7 @@ impl Pressure {
 pub(crate) struct Footprint {
     queued: usize,
     queued_bytes: usize,
+    behind: usize,
     inflight: usize,
     output_bytes: usize,
 }
@@ -85,14 +86,15 @@ impl Core {
         self.ledgers[shard].bytes() as i64
             + holds.output_bytes.get()
             + holds.partial_bytes.get()
-            + holds.queued.get() * QUEUED_BYTES
+            + (holds.queued.get() - holds.behind.get()) * QUEUED_BYTES
             + holds.inflight.get() * INFLIGHT_BYTES
     }
 
-    /// Returns what Sessions and subscriptions take by themselves.
+    /// Returns what Sessions and subscriptions take by themselves, and what waits for the store.
     fn standing_bytes(&self) -> i64 {
         let (plain, shared) = self.routes.count();
-        (self.sessions.len() * SESSION_BYTES + (plain + shared) * SUBSCRIPTION_BYTES) as i64
+        let journal = self.journal.as_ref().map_or(0, |journal| journal.bytes());
+        (self.sessions.len() * SESSION_BYTES + (plain + shared) * SUBSCRIPTION_BYTES + journal) as i64
     }
 }
 
@@ -108,6 +110,7 @@ impl Shard {
         let now = Footprint {
             queued: state.outbound.queued_messages(),
             queued_bytes: state.outbound.queued_bytes(),
+            behind: state.kept.as_ref().map_or(0, |kept| kept.behind()),
             inflight: state.outbound.inflight(),
             output_bytes: state
                 .link
@@ -118,6 +121,7 @@ impl Shard {
         let holds = &self.metrics.holds;
         holds.queued.change(before.queued, now.queued);
         holds.queued_bytes.change(before.queued_bytes, now.queued_bytes);
+        holds.behind.change(before.behind, now.behind);
         holds.inflight.change(before.inflight, now.inflight);
         holds.output_bytes.change(before.output_bytes, now.output_bytes);
         session.set_inflight(now.inflight);

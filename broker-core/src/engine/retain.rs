@@ -12,7 +12,7 @@ use super::session::Session;
 use super::shard::Shard;
 use crate::hooks::{ChainSet, HookMask, Retained as Verdict};
 use crate::retained::Cursor;
-use crate::store::{chunks_of, retained_key, retained_len, retained_value};
+use crate::store::{Journal, chunks_of, retained_key, retained_len, retained_value};
 
 /// Messages that may wait in an output or queue before more Retained Messages are sent to it.
 const FEED_QUEUED_MAX: usize = 64;
@@ -72,10 +72,16 @@ impl Shard {
 }
 
 impl Shard {
+    /// Returns the journal if what is kept for `topic` must survive: what the broker says of itself is said anew.
+    fn retained_journal(&self, topic: TopicRef<'_>) -> Option<&Arc<Journal>> {
+        let journal = self.core.journal.as_ref();
+        journal.filter(|_| !topic.as_str().starts_with("$SYS/"))
+    }
+
     /// Keeps a message in memory and, if there is a durable store, there.
     fn put_retained(&self, topic: TopicRef<'_>, stored: Arc<Stored>, size: u32, expires: Timestamp) {
         let core = &self.core;
-        let Some(journal) = &core.journal else {
+        let Some(journal) = self.retained_journal(topic) else {
             core.retained.put(&topic.to_owned(), stored, size, expires);
             return;
         };
@@ -90,7 +96,7 @@ impl Shard {
     /// Clears a topic. False: nothing was kept.
     fn clear_retained(&self, topic: TopicRef<'_>) -> bool {
         let core = &self.core;
-        let Some(journal) = &core.journal else {
+        let Some(journal) = self.retained_journal(topic) else {
             return core.retained.remove(topic).is_some();
         };
         let _turn = core.retained_turn();

@@ -194,7 +194,7 @@ impl Shard {
     /// Writes down that a QoS 2 message was received, if the publisher's Session must survive: together with all that it
     /// causes.
     pub(crate) fn note_received(&self, session: &Session, packet_id: PacketId) {
-        if let Some(kept) = &session.lock().kept {
+        if let Some(kept) = &mut session.lock().kept {
             kept.put_received(packet_id, self.group());
         }
     }

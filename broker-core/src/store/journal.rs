@@ -25,6 +25,11 @@ use crate::engine::session::Session;
 /// What a group's operation costs besides its bytes, for the bound on batches.
 const OPERATION_BYTES: usize = 32;
 
+/// Parts of a batch: what a group may hold before another one begins, and the largest message. One publication may add its
+/// message twice, once retained, and an entry for each that gets it.
+const GROUP_PART: usize = 4;
+const MESSAGE_PART: usize = 8;
+
 /// Names a group. They become durable in the order of their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Group(u64);
@@ -70,8 +75,10 @@ pub(crate) struct Journal {
     numbers: AtomicU64,
     /// The strongest that the store promises.
     pub(crate) strongest: Durability,
-    /// Bytes of operations from which on a group takes no more.
+    /// Bytes of operations from which on a group takes no more, except from those who have it open.
     group_bytes: usize,
+    /// Bytes of the largest message.
+    message_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -94,8 +101,8 @@ struct Gathering {
     want: Durability,
     /// How many have it open.
     open: usize,
-    /// Its operations are with the writer.
-    taken: bool,
+    /// Its operations are with the writer: so many.
+    taken: Option<usize>,
     waiters: Vec<Waiter>,
 }
 
@@ -130,7 +137,8 @@ impl Journal {
             work: Notify::new(),
             numbers: AtomicU64::new(1),
             strongest,
-            group_bytes: batch_bytes_max / 2,
+            group_bytes: batch_bytes_max / GROUP_PART,
+            message_bytes: batch_bytes_max / MESSAGE_PART,
         }
     }
 
@@ -152,7 +160,7 @@ impl Journal {
 
     /// Tells whether a message of so many bytes can be stored.
     pub(crate) fn takes(&self, bytes: usize) -> bool {
-        bytes < self.group_bytes
+        bytes < self.message_bytes
     }
 
     /// Opens the current group, for operations that belong together; [`Self::close`] it soon.
@@ -226,7 +234,13 @@ impl Journal {
 
     /// Returns how many operations are not durable yet.
     pub(crate) fn pending(&self) -> usize {
-        self.lock().groups.iter().map(|group| group.changes.len()).sum()
+        let count = |group: &Gathering| group.changes.len() + group.taken.unwrap_or(0);
+        self.lock().groups.iter().map(count).sum()
+    }
+
+    /// Returns the bytes of what is not durable yet.
+    pub(crate) fn bytes(&self) -> usize {
+        self.lock().groups.iter().map(|group| group.bytes).sum()
     }
 
     /// Returns the next group when it is complete and has anything to do. One at a time.
@@ -258,6 +272,8 @@ impl Journal {
         let mut waiters = Vec::new();
         for group in &mut inner.groups {
             group.changes = Map::default();
+            group.taken = Some(0);
+            group.bytes = 0;
             waiters.append(&mut group.waiters);
         }
         inner.bodies = Map::default();
@@ -293,13 +309,13 @@ impl Inner {
         let group = Group(self.first);
         let first = self.groups.front_mut()?;
         let nothing = first.changes.is_empty() && first.waiters.is_empty();
-        if first.taken || alone && nothing {
+        if first.taken.is_some() || alone && nothing {
             return None;
         }
         let complete = first.open == 0;
         let batch = complete.then(|| {
-            first.taken = true;
             let changes = std::mem::take(&mut first.changes);
+            first.taken = Some(changes.len());
             Batch {
                 group,
                 operations: changes
@@ -436,7 +452,10 @@ impl Pen<'_> {
 
 impl Drop for Pen<'_> {
     fn drop(&mut self) {
-        self.journal.work.notify_one();
+        // Whoever has it open closes it.
+        if self.inner.gathering(self.group).open == 0 {
+            self.journal.work.notify_one();
+        }
     }
 }
 
@@ -555,7 +574,7 @@ mod tests {
 
     #[test]
     fn groups_are_bounded_and_a_full_one_is_followed_by_another() {
-        let journal = Journal::new(WANT, 2000);
+        let journal = Journal::new(WANT, 4000);
         for number in 0..100 {
             journal
                 .pen(None, WANT)
@@ -571,12 +590,12 @@ mod tests {
                     _ => 0,
                 })
                 .sum();
-            assert!(bytes < 2000);
+            assert!(bytes < 1200);
             seen += batch.operations.len();
             journal.committed(batch.group);
         }
         assert_eq!(seen, 100);
-        assert!(journal.takes(999) && !journal.takes(1000));
+        assert!(journal.takes(499) && !journal.takes(500));
     }
 
     #[test]

@@ -5,10 +5,11 @@
 //! In memory: one [`Entry`] for each message that waits in the window or is under way. What waits behind the window is
 //! only counted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use broker_proto::{Delivered, Delivery, Outbound, Phase, Record, Stored, Terms};
-use broker_types::{ClientId, PacketId, QoS, ReasonCode, SubscriptionFilter};
+use broker_types::{ClientId, PacketId, QoS, SubscriptionFilter};
 use plugin_api::Durability;
 use smallvec::SmallVec;
 
@@ -30,6 +31,8 @@ pub(crate) struct Kept {
     session: u64,
     want: Durability,
     entries: Map<u64, Entry>,
+    /// Packet Identifiers of QoS 2 messages that were received and not released.
+    received: BTreeSet<PacketId>,
     /// The last message that is or was in memory; what is behind the window comes after it.
     pub(crate) in_memory: Option<u64>,
     /// The last message of all.
@@ -121,6 +124,7 @@ impl Kept {
             session,
             want,
             entries: Map::default(),
+            received: BTreeSet::new(),
             in_memory: None,
             last: None,
             behind: 0,
@@ -133,6 +137,11 @@ impl Kept {
         self.in_memory = self.in_memory.max(Some(seq));
         self.last = self.last.max(Some(seq));
         self.entries.insert(seq, entry);
+    }
+
+    /// Returns how many messages wait in the store only.
+    pub(crate) fn behind(&self) -> usize {
+        usize::try_from(self.behind).unwrap_or(usize::MAX)
     }
 
     /// Returns the Session's number.
@@ -176,13 +185,26 @@ impl Kept {
     }
 
     /// Writes that the QoS 2 message `packet_id` was received: in the group of all that it caused.
-    pub(crate) fn put_received(&self, packet_id: PacketId, group: Option<Group>) {
-        self.pen(group)
-            .put_new(received_key(self.session, packet_id), received_value());
+    pub(crate) fn put_received(&mut self, packet_id: PacketId, group: Option<Group>) {
+        if self.received.insert(packet_id) {
+            self.pen(group)
+                .put_new(received_key(self.session, packet_id), received_value());
+        }
+    }
+
+    /// Takes over that the store holds `packet_id`.
+    pub(crate) fn adopt_received(&mut self, packet_id: PacketId) {
+        self.received.insert(packet_id);
+    }
+
+    /// Returns the Packet Identifiers of messages that were received and not released.
+    pub(crate) fn received(&self) -> impl Iterator<Item = PacketId> {
+        self.received.iter().copied()
     }
 
     /// Removes a received Packet Identifier, and returns the group after which PUBCOMP may leave.
-    pub(crate) fn delete_received(&self, packet_id: PacketId) -> Group {
+    pub(crate) fn delete_received(&mut self, packet_id: PacketId) -> Group {
+        self.received.remove(&packet_id);
         let mut pen = self.pen(None);
         pen.delete(received_key(self.session, packet_id));
         pen.group()
@@ -353,7 +375,6 @@ impl Kept {
         &mut self,
         client_id: &ClientId,
         subscriptions: impl Iterator<Item = &'h Held>,
-        received: impl Iterator<Item = PacketId>,
         group: Group,
     ) {
         let entries = std::mem::take(&mut self.entries);
@@ -361,7 +382,9 @@ impl Kept {
             let mut pen = self.pen(Some(group));
             pen.delete(session_key(client_id));
             subscriptions.for_each(|held| pen.delete(subscription_key(self.session, &held.requested)));
-            received.for_each(|id| pen.delete(received_key(self.session, id)));
+            for packet_id in &self.received {
+                pen.delete(received_key(self.session, *packet_id));
+            }
             for (seq, entry) in entries {
                 forget(&mut pen, self.session, seq, &entry);
             }
@@ -391,9 +414,6 @@ impl WillKey {
         pen.delete_long(&will_key(self.session, self.number), self.chunks);
     }
 }
-
-/// Returns the code for a client whose Session can't be made durable.
-pub(crate) const UNAVAILABLE: ReasonCode = ReasonCode::ServerUnavailable;
 
 /// Removes an entry, and its body with the last one that has it.
 pub(crate) fn forget(pen: &mut Pen<'_>, session: u64, seq: u64, entry: &Entry) {

@@ -70,16 +70,23 @@ impl MemoryStore {
     /// Returns an empty store that claims to be as durable as `strongest`.
     #[must_use]
     pub fn claiming(strongest: Durability) -> Self {
-        Self::with(strongest, BTreeMap::new())
+        Self::claiming_with(strongest, usize::MAX)
     }
 
-    fn with(strongest: Durability, records: BTreeMap<Bytes, Bytes>) -> Self {
+    /// Returns an empty store that claims to be as durable as `strongest` and takes batches of `batch_bytes_max`: keys and
+    /// values together.
+    #[must_use]
+    pub fn claiming_with(strongest: Durability, batch_bytes_max: usize) -> Self {
         let caps = StoreCaps {
             strongest,
             shared: false,
-            batch_bytes_max: usize::MAX,
-            value_bytes_max: usize::MAX,
+            batch_bytes_max,
+            value_bytes_max: batch_bytes_max,
         };
+        Self::with(caps, BTreeMap::new())
+    }
+
+    fn with(caps: StoreCaps, records: BTreeMap<Bytes, Bytes>) -> Self {
         Self(Arc::new(Inner {
             caps,
             state: Mutex::new(State {
@@ -101,7 +108,7 @@ impl MemoryStore {
             times: u64::MAX,
             fault: StoreFault::ReadOnly("crashed".to_owned()),
         });
-        Self::with(self.0.caps.strongest, state.records.clone())
+        Self::with(self.0.caps, state.records.clone())
     }
 
     /// Lets commits wait until [`Self::release`]: each is applied only then.
@@ -201,6 +208,7 @@ impl SessionStore for MemoryStore {
         let mut state = self.lock();
         match state.planned_fault() {
             Some(fault) => Err(fault),
+            None if bytes_of(batch) > self.0.caps.batch_bytes_max => Err(StoreFault::TooLarge),
             None => state.apply(batch),
         }
     }
@@ -227,6 +235,14 @@ impl SessionStore for MemoryStore {
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect())
     }
+}
+
+fn bytes_of(batch: &[StoreOp]) -> usize {
+    let bytes = |op: &StoreOp| match op {
+        StoreOp::Put { key, value } => key.len() + value.len(),
+        StoreOp::Delete { key } | StoreOp::Expect { key, .. } => key.len(),
+    };
+    batch.iter().map(bytes).sum()
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ mod writer;
 type Map<K, V> = hashbrown::HashMap<K, V, foldhash::fast::RandomState>;
 
 pub(crate) use journal::{Group, Journal, Waiter};
-pub(crate) use kept::{Kept, Transaction, UNAVAILABLE, WINDOW, WillKey};
+pub(crate) use kept::{Kept, Transaction, WINDOW, WillKey};
 pub(crate) use kv::PluginRecords;
 pub use memory::MemoryStore;
 pub(crate) use records::{

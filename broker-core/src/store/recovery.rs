@@ -336,6 +336,9 @@ impl Recovery<'_> {
             kept.adopt(seq, entry);
         }
         kept.last = last;
+        received
+            .iter()
+            .for_each(|packet_id| kept.adopt_received(*packet_id));
         let ended_at = match record.ended_at {
             Some(ended_at) => ended_at,
             None => {
