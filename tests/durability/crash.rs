@@ -153,7 +153,7 @@ fn run(seed: u64, kills: u32) {
         // Answers that were not sent are not owed any more: the messages come again.
         subscriber.late.clear();
         for _ in 0..dice.roll(30) {
-            match dice.roll(8) {
+            match dice.roll(10) {
                 0..3 => {
                     let qos = 1 + dice.roll(2) as u8;
                     publisher.publish(&mut out, qos);
@@ -177,7 +177,25 @@ fn run(seed: u64, kills: u32) {
                     }
                 }
                 6 => broker.disk().hold(),
-                _ => broker.disk().release(),
+                7 => broker.disk().release(),
+                8 => {
+                    // It leaves without a word and comes back; its CONNACK waits for the store.
+                    broker.disk().release();
+                    out.lose();
+                    out = broker.durable(V311, "p").connect();
+                    assert!(out.connack.session_present, "seed {seed}");
+                    publisher.resume(&mut out);
+                }
+                _ => {
+                    broker.disk().release();
+                    if let Some(client) = &mut input {
+                        client.lose();
+                    }
+                    let client = broker.durable(V5, "s").connect();
+                    assert!(client.connack.session_present, "seed {seed}");
+                    subscriber.late.clear();
+                    input = Some(client);
+                }
             }
         }
         let mut how = End::Crash;

@@ -104,3 +104,65 @@ fn a_shutdown_doesnt_wait_forever_for_a_store_that_hangs() {
     client.send(publish("a", "1").qos(1, 1)).sync();
     broker.shut_down_within(Duration::from_millis(200));
 }
+
+#[test]
+fn a_client_that_was_refused_because_of_the_store_finds_no_session() {
+    let broker = Durable::limited(&disk(), |limits| {
+        limits.connect_timeout = Duration::from_millis(100)
+    });
+    broker.disk().hold();
+    broker.durable(V5, "c").refused(0x88);
+    broker.disk().release();
+    assert!(!broker.durable(V5, "c").connect().connack.session_present);
+}
+
+#[test]
+fn what_the_store_cant_take_is_refused_and_what_it_can_fits() {
+    const BATCH: usize = 16 * 1024 * 1024;
+    let disk = MemoryStore::claiming_with(Durability::Fsync, BATCH);
+    let large = |limits: &mut broker_types::Limits| limits.packet_size_max = 32 * 1024 * 1024;
+    let broker = Durable::limited(&disk, large);
+    for client in 0..20 {
+        broker
+            .durable(V5, &format!("c{client}"))
+            .connect()
+            .subscribe("a", 1)
+            .disconnect();
+    }
+    let mut publisher = broker.clean(V5, "p").connect();
+    publisher.send(publish("a", vec![0; BATCH / 8]).qos(1, 1));
+    publisher.expect_ack(Kind::Puback, 1, 0x97);
+    let mut older = broker.clean(V311, "older").connect();
+    older
+        .send(publish("a", vec![0; BATCH / 8]).qos(1, 1))
+        .expect_closed();
+    // Many that are just small enough, at once and retained too.
+    broker.disk().hold();
+    for id in 1..=20 {
+        publisher.send(publish("a", vec![0; BATCH / 8 - 100]).retain().qos(1, id));
+    }
+    publisher.sync();
+    broker.disk().release();
+    for id in 1..=20 {
+        publisher.expect_ack(Kind::Puback, id, 0);
+    }
+    assert!(!broker.handle().gauges().store_failed);
+}
+
+#[test]
+fn what_waits_for_the_store_counts_against_the_ceiling_for_memory() {
+    let broker = Durable::on(&disk());
+    broker.durable(V5, "c").connect().subscribe("a", 1).disconnect();
+    broker.settle();
+    let before = broker.handle().gauges().memory_bytes;
+    broker.disk().hold();
+    let mut publisher = broker.clean(V5, "p").connect();
+    publisher.send(publish("a", vec![0; 500_000]).qos(1, 1)).sync();
+    // In the queue and on its way into the store.
+    let while_waiting = broker.handle().gauges().memory_bytes - before;
+    assert!(while_waiting >= 1_000_000, "{while_waiting}");
+    broker.disk().release();
+    broker.settle();
+    let after = broker.handle().gauges().memory_bytes - before;
+    assert!((500_000..600_000).contains(&after), "{after}");
+}
