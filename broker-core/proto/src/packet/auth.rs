@@ -64,7 +64,12 @@ impl<'a> Auth<'a> {
         if !version.is_v5() {
             return Err(EncodeError::NotInVersion(version));
         }
+        let bare = self.method.is_none() && self.data.is_none() && said.is_empty();
         primitive::put_frame(0xF0, out, |out| {
+            // Section 3.15.2.1: success without properties is an empty packet.
+            if bare && self.reason == ReasonCode::Success {
+                return Ok(());
+            }
             out.push(self.reason.byte());
             primitive::put_prefixed(out, |out| {
                 if let Some(method) = self.method {
@@ -87,4 +92,29 @@ fn reason(byte: u8) -> Result<ReasonCode, DecodeError> {
         .ok_or(DecodeError::protocol(
             "AUTH has a reason code that is not its own",
         ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Decoder, Packet};
+
+    /// What was read could not be written so that it is read again: success alone was written with its byte, and an AUTH
+    /// that isn't empty must name its method.
+    #[test]
+    fn success_alone_is_an_empty_packet() {
+        let decoder = Decoder::client(ProtocolVersion::V5, 100);
+        let packet = decoder.decode(&[0xF0, 0]).unwrap();
+        let mut out = Vec::new();
+        packet.encode(ProtocolVersion::V5, &mut out).unwrap();
+        assert_eq!(out, [0xF0, 0]);
+        assert!(matches!(
+            packet,
+            Packet::Auth(Auth {
+                reason: ReasonCode::Success,
+                method: None,
+                ..
+            })
+        ));
+    }
 }
