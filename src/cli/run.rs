@@ -70,7 +70,9 @@ impl Run {
             let broker = builder.start().await.map_err(|error| start_failure(&error))?;
             let unconfigured = self.config.is_none() && self.listen.is_empty();
             greet(&broker, unconfigured && is_for_trying(&loaded.settings));
-            tracing::info!(signal = signals.next().await, "stopping");
+            // Not within the record: what isn't logged isn't evaluated.
+            let signal = signals.next().await;
+            tracing::info!(signal, "stopping");
             stop(broker, &mut signals).await
         })
     }

@@ -26,6 +26,17 @@ fn without_configuration_it_says_where_it_listens_and_what_comes_next() {
     assert_eq!((ended.code, ended.out.as_str()), (0, ""));
 }
 
+/// With `log.level = "error"` the broker ended as soon as it had started, with exit code 0: it waited for the signal inside
+/// of a log record that nobody wanted.
+#[test]
+fn a_broker_that_logs_nothing_runs_all_the_same() {
+    let set = r#"listeners.default={ bind = "127.0.0.1:0", anonymous = true }"#;
+    let broker = Broker::start(&["--set", set, "--log-level", "off"]);
+    let mut client = Connect::new(broker.addr(), Version::V5, "a").connect();
+    client.expect_silence();
+    assert_eq!(broker.stop().code, 0);
+}
+
 #[test]
 fn without_configuration_it_is_loopback_and_the_standard_port() {
     // the port may be taken on this machine, so this asks what would be done
