@@ -317,14 +317,36 @@ impl Connection {
             properties: parts.properties,
             expiry: parts.expiry,
         };
+        if self.shard.core.journal.is_some() {
+            return self.pass_durably(given, &message);
+        }
+        let reason = self.take(&message);
+        self.accept(given.token, reason);
+        Ok(())
+    }
+
+    /// As [`Self::pass`], with a store that survives the broker: all that the message causes becomes durable at once, and then
+    /// it is acknowledged.
+    #[inline(never)]
+    fn pass_durably(&mut self, given: Given, message: &MessageRef<'_>) -> Result<(), End> {
         let journal = self.shard.core.journal.as_ref();
         if journal.is_some_and(|journal| !journal.takes(stored_len(message.size()))) {
             return self.refuse(given, Denial::new(ReasonCode::QuotaExceeded), true);
         }
-        let (reason, waits) = self.shard.transact(
-            || self.take(given, message),
-            |reason| self.acknowledgement(given.token, *reason),
-        );
+        let take = || {
+            let reason = self.take(message);
+            // A PUBREC that refuses ends the exchange: there is nothing to remember.
+            if let (Some(token), Some(packet_id)) = (given.token, given.packet_id)
+                && self.inbound.is_exactly_once(token)
+                && !reason.is_error()
+            {
+                self.shard.note_received(&self.session, packet_id);
+            }
+            reason
+        };
+        let (reason, waits) = self
+            .shard
+            .transact(take, |reason| self.acknowledgement(given.token, *reason));
         match given.token {
             Some(token) if waits => self.rare_mut().committing.push_back((token, reason)),
             token => self.accept(token, reason),
@@ -333,11 +355,12 @@ impl Connection {
     }
 
     /// Keeps the message and brings it to everybody. Returns the Reason Code for its acknowledgement.
-    fn take(&self, given: Given, message: MessageRef<'_>) -> ReasonCode {
+    #[inline]
+    fn take(&self, message: &MessageRef<'_>) -> ReasonCode {
         let now = self.shard.now();
         if message.retain {
             // In 3.1.1 the message itself still goes to those who are subscribed.
-            if let Err(reason) = self.shard.keep_retained(Some(&self.chain), &message, now)
+            if let Err(reason) = self.shard.keep_retained(Some(&self.chain), message, now)
                 && self.version.is_v5()
             {
                 return reason;
@@ -347,13 +370,8 @@ impl Connection {
             client_id: self.client.id.as_str(),
             session: self.session.id,
         };
-        let receivers = self.shard.route(message, now, by, self.chain.events());
+        let receivers = self.shard.route(*message, now, by, self.chain.events());
         self.shard.metrics.messages_accepted.one();
-        if let (Some(token), Some(packet_id)) = (given.token, given.packet_id)
-            && self.inbound.is_exactly_once(token)
-        {
-            self.shard.note_received(&self.session, packet_id);
-        }
         match receivers {
             0 => ReasonCode::NoMatchingSubscribers,
             _ => ReasonCode::Success,

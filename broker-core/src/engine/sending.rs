@@ -52,6 +52,7 @@ impl State {
         })
     }
 
+    #[inline(never)]
     fn deliver_kept(
         &mut self,
         shard: &Shard,

@@ -146,6 +146,7 @@ impl Shard {
         }
     }
 
+    #[inline(never)]
     fn transact_durably<T>(
         &self,
         journal: &Arc<Journal>,
