@@ -27,8 +27,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use broker::Broker;
 use report::Report;
-use scenario::{Bed, Row};
+use scenario::{Bed, Figure, Row};
 
 /// Measures what MQTT brokers cost for each message.
 #[derive(Debug, Parser)]
@@ -149,13 +150,8 @@ impl Run {
         for round in 1..=self.rounds {
             for row in rows.iter().filter(|row| self.wants(row)) {
                 for broker in brokers.iter().filter(|broker| broker.plays(&row.name)) {
-                    let running = broker.start()?;
-                    let mut bed = self.bed(running.addr);
-                    bed.process = Some(running.process);
-                    let figures = row.run(&bed);
-                    let peak = running.process.peak().unwrap_or_default();
-                    eprint!("round {round}/{}  {:<12} ", self.rounds, broker.name);
-                    report.add(&broker.name, &row.name, round, peak, figures);
+                    eprintln!("round {round}/{}  {:<12} {}", self.rounds, broker.name, row.name);
+                    report.add(&broker.name, &row.name, round, self.measure(broker, row));
                 }
             }
         }
@@ -164,6 +160,15 @@ impl Run {
         }
         println!("{}", table::markdown(&report));
         Ok(())
+    }
+
+    /// Runs a row against a broker of its own. Returns the figures and the most memory it had.
+    fn measure(&self, broker: &Broker, row: &Row) -> io::Result<(Vec<Figure>, u64)> {
+        let running = broker.start()?;
+        let mut bed = self.bed(running.addr);
+        bed.process = Some(running.process);
+        let figures = row.run(&bed)?;
+        Ok((figures, running.process.peak()?))
     }
 }
 

@@ -11,6 +11,8 @@ use crate::scenario::Figure;
 pub(crate) struct Report {
     pub(crate) brokers: Vec<String>,
     pub(crate) rows: Vec<Line>,
+    /// What couldn't be measured, and why.
+    pub(crate) failures: Vec<String>,
 }
 
 /// One row of the table.
@@ -59,6 +61,7 @@ impl Report {
         Self {
             brokers,
             rows: Vec::new(),
+            failures: Vec::new(),
         }
     }
 
@@ -68,13 +71,14 @@ impl Report {
         broker: &str,
         row: &str,
         round: usize,
-        peak: u64,
-        figures: io::Result<Vec<Figure>>,
+        measured: io::Result<(Vec<Figure>, u64)>,
     ) {
-        let figures = match figures {
-            Ok(figures) => figures,
+        let (figures, peak) = match measured {
+            Ok(measured) => measured,
             Err(error) => {
-                eprintln!("{row}: failed: {error}");
+                let failure = format!("{row}, {broker}, round {round}: {error}");
+                eprintln!("    failed: {error}");
+                self.failures.push(failure);
                 return;
             }
         };
@@ -85,7 +89,7 @@ impl Report {
             } else {
                 format!("  {faults:?}")
             };
-            eprintln!("{}: {:.2} µs{told}", figure.row, figure.micros());
+            eprintln!("    {}: {:.2} µs{told}", figure.row, figure.micros());
             let run = Run {
                 broker: broker.to_owned(),
                 round,

@@ -20,6 +20,9 @@ pub(crate) fn markdown(report: &Report) -> String {
     section(&mut text, report, "Latency in µs: p50 / p99 / max", latency);
     section(&mut text, report, "Resident bytes for each", bytes_each);
     section(&mut text, report, "Resident MiB at the most", peak);
+    for failure in &report.failures {
+        let _ = writeln!(text, "\n**Failed:** {failure}");
+    }
     text
 }
 
