@@ -209,3 +209,26 @@ fn copies_that_hooks_made_are_what_is_sent_again() {
     }
     client.expect_silence();
 }
+
+#[test]
+fn a_qos_2_message_that_was_refused_leaves_no_identifier() {
+    let full = |disk: &MemoryStore| {
+        let nothing = |builder: broker_core::BrokerBuilder| builder.retained_max(0, 0);
+        Durable::with(disk, |listener| listener, nothing)
+    };
+    let broker = full(&disk());
+    let mut client = broker.durable(V5, "c").connect();
+    client.subscribe("a", 2).disconnect();
+    let mut publisher = broker.durable(V5, "p").connect();
+    publisher.send(publish("a", "refused").retain().qos(2, 7));
+    publisher.expect_ack(Kind::Pubrec, 7, 0x97);
+    broker.settle();
+    let broker = full(&broker.end(End::Crash));
+    // The identifier is free for another message.
+    let mut publisher = broker.durable(V5, "p").connect();
+    publisher.send(publish("a", "taken").qos(2, 7));
+    publisher.expect_ack(Kind::Pubrec, 7, 0);
+    let mut client = broker.durable(V5, "c").connect();
+    client.take("a", "taken");
+    client.expect_silence();
+}
