@@ -9,7 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use broker_proto::{
-    Delivered, Delivery, DropReason, MessageRef, Outgoing, OutgoingScratch, PacketType, Pumped, Stored,
+    Delivered, Delivery, DropReason, MessageRef, Outgoing, OutgoingScratch, PacketType, Pumped,
+    SHARED_BODY_MIN, Stored,
 };
 use broker_types::{Message, QoS, ReasonCode, Source, SubscriptionId, Timestamp, TopicName, TopicRef};
 use plugin_api::{
@@ -299,9 +300,14 @@ impl Shard {
             }
             _ => state.deliver(self, session, message, how),
         };
+        let mut at_once = None;
         let link = &mut state.link;
         if let Some(link) = link.as_deref_mut() {
-            self.appended(session, link);
+            if link.out.len() < SHARED_BODY_MIN {
+                self.appended(session, link);
+            } else if link.begin_flush() {
+                at_once = Some(link.handle);
+            }
             if delivered == Delivered::Overflow {
                 link.kick(Kick::because(ReasonCode::QuotaExceeded));
             }
@@ -312,6 +318,10 @@ impl Shard {
         });
         self.count_held(session, &mut state);
         drop(state);
+        // A large one leaves while its copy is in the processor's cache.
+        if let Some(handle) = at_once {
+            self.flush_or_end(session, handle);
+        }
         if told {
             tell_delivered(session, message.topic(), delivered);
         }
@@ -393,8 +403,7 @@ impl Shard {
     /// Has an output written that was appended to.
     #[inline]
     pub(crate) fn appended(&self, session: &Arc<Session>, link: &mut Link) {
-        if !link.flushing && !link.blocked && !link.closing && !link.out.is_empty() {
-            link.flushing = true;
+        if link.begin_flush() {
             self.flush_later(session, link.handle);
         }
     }

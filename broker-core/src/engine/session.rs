@@ -199,6 +199,14 @@ impl Link {
         self.wake();
     }
 
+    /// Tells whether somebody must see to it that `out` is written: then that is the caller, and nobody else until it is done.
+    #[inline]
+    pub(crate) fn begin_flush(&mut self) -> bool {
+        let due = !self.flushing && !self.blocked && !self.closing && !self.out.is_empty();
+        self.flushing |= due;
+        due
+    }
+
     /// Wakes the owner's task.
     pub(crate) fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {

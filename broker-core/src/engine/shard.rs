@@ -284,7 +284,7 @@ impl Shard {
     }
 
     /// Writes what waits for a connection. A panic on the way costs this connection, not all that the shard writes to.
-    fn flush_or_end(&self, session: &Arc<Session>, handle: ClientHandle) {
+    pub(crate) fn flush_or_end(&self, session: &Arc<Session>, handle: ClientHandle) {
         let flush = AssertUnwindSafe(|| self.flush(session, handle));
         if catch_unwind(flush).is_err() {
             self.metrics.panics.one();
