@@ -27,7 +27,7 @@ use crate::store::{Group, Journal, Transaction, Waiter};
 use crate::sys::SysTree;
 
 /// Bytes that one read takes at most.
-pub(crate) const READ_BYTES: usize = 128 * 1024;
+pub(crate) const READ_BYTES: usize = 512 * 1024;
 /// Buffers that wait to be used again, and the largest that is kept.
 const POOL_BUFFERS: usize = 256;
 const POOL_BUFFER_BYTES: usize = 256 * 1024;
