@@ -65,6 +65,13 @@ impl Checked {
     }
 }
 
+impl Checked {
+    /// Returns its length.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.content.len() as u64
+    }
+}
+
 /// Returns the file without links and detours, if there is one.
 fn find(what: &Path, folders: &[PathBuf]) -> Result<Option<PathBuf>, String> {
     if what.components().any(|part| part == Component::ParentDir) {

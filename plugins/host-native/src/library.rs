@@ -31,7 +31,7 @@ pub(crate) struct Library {
     pub(crate) hooks: u64,
     pub(crate) has_store: bool,
     pub(crate) has_bridge: bool,
-    entry: Entry,
+    pub(crate) entry: Entry,
     /// For checks of options, which have no instance.
     side: &'static Side,
 }
@@ -68,7 +68,7 @@ impl Library {
 
     /// # Safety
     /// `there` must be null or an entry as the header has it, at least its magic and version.
-    unsafe fn read(there: *const Entry) -> Result<Self, String> {
+    pub(crate) unsafe fn read(there: *const Entry) -> Result<Self, String> {
         if there.is_null() {
             return Err("its entry is nowhere".to_owned());
         }
@@ -85,7 +85,8 @@ impl Library {
         }
         if major != abi::MAJOR || minor > abi::MINOR {
             return Err(format!(
-                "it was built for ABI {major}.{minor}, this broker has {}.{}",
+                "it was built for ABI {major}.{minor}, this broker has {}.{}: rebuild it with the SDK or the header \
+                 of this broker's release",
                 abi::MAJOR,
                 abi::MINOR
             ));

@@ -52,13 +52,12 @@ impl NativeLoader {
     }
 
     /// Loads the library of a source, if it isn't loaded already.
-    fn library(&self, source: &PluginSource) -> Result<Arc<Library>, LoadError> {
+    pub(crate) fn library(&self, source: &PluginSource) -> Result<Arc<Library>, LoadError> {
         let refused = |why: String| LoadError::Refused {
             what: source.what.clone(),
             why,
         };
-        let folders: Vec<PathBuf> = self.folders.iter().chain(&source.folders).cloned().collect();
-        let checked = Checked::read(source, &folders)?;
+        let checked = Checked::read(source, &self.folders(source))?;
         let mut loaded = self.loaded();
         if let Some(library) = loaded.libraries.get(&checked.digest) {
             return Ok(library.clone());
@@ -73,6 +72,11 @@ impl NativeLoader {
         let library = Arc::new(Library::open(&copy).map_err(refused)?);
         loaded.libraries.insert(checked.digest, library.clone());
         Ok(library)
+    }
+
+    /// Returns the folders in which a source's library may be, in the order of looking.
+    pub(crate) fn folders(&self, source: &PluginSource) -> Vec<PathBuf> {
+        self.folders.iter().chain(&source.folders).cloned().collect()
     }
 
     fn loaded(&self) -> MutexGuard<'_, Loaded> {
@@ -111,23 +115,28 @@ impl PluginLoader for NativeLoader {
         options: &str,
     ) -> Result<Arc<dyn Plugin>, LoadError> {
         let library = self.library(source)?;
-        library.check(options).map_err(wrong_options)?;
-        let instance = Instance::create(&library, name, options).map_err(|refusal| {
-            if refusal.key.is_empty() {
-                LoadError::Start(refusal.why)
-            } else {
-                wrong_options(refusal)
-            }
-        })?;
-        let store = provider(&instance, library.has_store, SESSION_STORE, NativeStore::new)?;
-        let bridge = provider(&instance, library.has_bridge, BRIDGE, NativeBridge::new)?;
-        Ok(Arc::new(NativePlugin {
-            info: library.info.clone(),
-            instance,
-            store: store.map(|store| Arc::new(store) as Arc<dyn SessionStore>),
-            bridge: bridge.map(|bridge| Arc::new(bridge) as Arc<dyn Bridge>),
-        }))
+        make(&library, name, options)
     }
+}
+
+/// Has a library check options and make an instance of them.
+pub(crate) fn make(library: &Library, name: &str, options: &str) -> Result<Arc<dyn Plugin>, LoadError> {
+    library.check(options).map_err(wrong_options)?;
+    let instance = Instance::create(library, name, options).map_err(|refusal| {
+        if refusal.key.is_empty() {
+            LoadError::Start(refusal.why)
+        } else {
+            wrong_options(refusal)
+        }
+    })?;
+    let store = provider(&instance, library.has_store, SESSION_STORE, NativeStore::new)?;
+    let bridge = provider(&instance, library.has_bridge, BRIDGE, NativeBridge::new)?;
+    Ok(Arc::new(NativePlugin {
+        info: library.info.clone(),
+        instance,
+        store: store.map(|store| Arc::new(store) as Arc<dyn SessionStore>),
+        bridge: bridge.map(|bridge| Arc::new(bridge) as Arc<dyn Bridge>),
+    }))
 }
 
 fn wrong_options(refusal: Refusal) -> LoadError {

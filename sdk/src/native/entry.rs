@@ -50,6 +50,24 @@ impl EntryCell {
     }
 }
 
+impl EntryCell {
+    /// Returns where the entry is.
+    #[must_use]
+    pub const fn get(&self) -> *const Entry {
+        self.0.get()
+    }
+}
+
+/// A plugin that [`crate::export_plugin!`] has given an entry. A test kit takes it from here instead of from a library's
+/// symbol.
+///
+/// # Safety
+/// The entry must be one as the header has it, for as long as the process lives.
+pub unsafe trait Exported: Plugin {
+    /// Returns where the entry is.
+    fn entry() -> *const Entry;
+}
+
 const SDK: &str = concat!("rust-sdk ", env!("CARGO_PKG_VERSION"), "\0");
 
 /// Writes the schema of the options into the entry. Only for the library's constructor.

@@ -8,7 +8,7 @@ mod entry;
 mod instance;
 mod thunks;
 
-pub use entry::{EntryCell, check_config, create, fill_schema};
+pub use entry::{EntryCell, Exported, check_config, create, fill_schema};
 pub use instance::Offer;
 pub use thunks::{
     accept, authenticate, authorize, connect, control, deliver, events, publish, retain, subscribe,
@@ -87,6 +87,13 @@ macro_rules! export_plugin {
                 $crate::native::check_config::<$plugin>,
                 create,
             );
+
+            // SAFETY: a static, made of the thunks of this crate.
+            unsafe impl $crate::native::Exported for $plugin {
+                fn entry() -> *const $crate::native::abi::Entry {
+                    jackfield_plugin_v1.get()
+                }
+            }
 
             extern "C" fn fill_schema() {
                 $crate::native::fill_schema::<$plugin>(&jackfield_plugin_v1);
