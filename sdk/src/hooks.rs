@@ -1,7 +1,9 @@
 //! The hooks: one trait each, with what it is asked and what it may say. When each is called, what its verdicts mean on the
 //! wire and what happens when it fails is told by the trait of the same name in `plugin-api`.
 
-use std::time::Duration;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use broker_types::{QoS, ReasonCode};
 
@@ -79,9 +81,9 @@ pub struct AuthRequest<'a> {
     pub clean_start: bool,
 }
 
-impl std::fmt::Debug for AuthRequest<'_> {
+impl core::fmt::Debug for AuthRequest<'_> {
     /// Leaves the password out.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("AuthRequest")
             .field("client_id", &self.client_id)
             .field("username", &self.username)

@@ -42,11 +42,14 @@
 //!   must therefore not be built with `panic = "abort"`.
 //! - What is lent to a hook is lent for that call.
 
+extern crate alloc;
+
 mod hooks;
 mod host;
 mod message;
 pub mod native;
 mod plugin;
+mod values;
 
 pub use broker_types as types;
 pub use broker_types::{QoS, ReasonCode};
@@ -56,9 +59,10 @@ pub use hooks::{
     Grant, Incoming, Publish, Retain, RetainVerdict, Subscribe, SubscribeEdit, SubscribeFlow, Subscription,
     Unsubscribe, Will,
 };
-pub use host::{ClientHandle, Cx, Host, Level, NewMessage, Refused, TimerId};
+pub use host::{Cx, Host};
 pub use message::Message;
 pub use plugin::{Fault, Interest, Plugin};
+pub use values::{ClientHandle, Level, NewMessage, Refused, TimerId};
 
 /// What most plugins use.
 pub mod prelude {

@@ -1,6 +1,8 @@
 //! A plugin as its author writes it: small and cold. The hooks are traits of their own.
 
-use std::time::Duration;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -64,7 +66,7 @@ pub trait Plugin: Send + Sync + Sized + 'static {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault(pub String);
 
-impl<E: std::error::Error> From<E> for Fault {
+impl<E: core::error::Error> From<E> for Fault {
     fn from(error: E) -> Self {
         Self(error.to_string())
     }
