@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use broker_types::{ClientHandle, ProtocolVersion, ReasonCode};
 use bytes::Bytes;
 
-use crate::{Fault, FaultKind, NewMessage, Peer};
+use crate::{Fault, FaultKind, HttpClient, NewMessage, Peer};
 
 /// How important a log line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +66,11 @@ pub trait Host: Send + Sync {
 
     /// Returns the plugin's own key-value records, which survive a swap of the plugin. `None` unless granted.
     fn kv(&self) -> Option<Arc<dyn KeyValue>> {
+        None
+    }
+
+    /// Returns a client for HTTP that asks where this plugin may ask. `None` unless granted.
+    fn http(&self) -> Option<Arc<dyn HttpClient>> {
         None
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Plugin, PluginInfo};
+use crate::{Grants, Plugin, PluginInfo};
 
 /// What stands behind the colon of `use = "KIND:WHAT"`, and what goes with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,9 +14,16 @@ pub struct PluginSource {
     pub what: String,
     /// The SHA-256 the file must have, lower-case hexadecimal.
     pub sha256: Option<String>,
+    /// The key of whoever must have signed the file: `ed25519:` and the base64 of 32 bytes.
+    pub public_key: Option<String>,
+    /// The signature: `ed25519:` and the base64 of 64 bytes. `None` with a `public_key`: it stands in a file beside the
+    /// plugin's, called as that and `.sig`.
+    pub signature: Option<String>,
     /// The folders that the configuration lets plugins be in. A loader of files looks there, in this order, besides in
     /// those that it was made with.
     pub folders: Vec<PathBuf>,
+    /// What the plugin may do besides answering.
+    pub grants: Grants,
 }
 
 /// Why a plugin couldn't be loaded.

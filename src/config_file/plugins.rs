@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use plugin_api::{LoadError, PluginInfo, PluginLoader, PluginSource};
+use plugin_api::{Grants, LoadError, PluginInfo, PluginLoader, PluginSource};
 use serde_json::Value as Json;
 
 use super::check::Checks;
@@ -83,7 +83,10 @@ async fn find_one<'a>(
     let source = PluginSource {
         what: what.to_owned(),
         sha256: plugin.sha256.clone(),
+        public_key: plugin.public_key.clone(),
+        signature: plugin.signature.clone(),
         folders: folders.to_vec(),
+        grants: Grants::default(),
     };
     let info = match loader.inspect(&source).await {
         Ok(info) => info,

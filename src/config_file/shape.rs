@@ -272,6 +272,12 @@ pub(super) struct Plugin {
     /// The SHA-256 that a file must have, in hexadecimal: another one isn't loaded.
     #[schemars(extend("format" = "sha256", "x-default" = "any file"))]
     pub(super) sha256: Option<String>,
+    /// Whose signature a file must bear: `ed25519:` and the key in base64, as `jackfield plugin keygen` writes it.
+    #[schemars(extend("format" = "ed25519-key", "x-default" = "no signature is needed"))]
+    pub(super) public_key: Option<String>,
+    /// The signature, as `jackfield plugin sign` writes it.
+    #[schemars(extend("format" = "ed25519-signature", "x-default" = "that in the file beside it, `FILE.sig`"))]
+    pub(super) signature: Option<String>,
     /// Narrows it to these hooks.
     #[schemars(extend("x-default" = "all that the plugin has"))]
     pub(super) hooks: Option<Vec<String>>,

@@ -163,8 +163,21 @@ pub(super) fn check(format: &str, text: &str) -> Result<(), String> {
         "mount" => text.parse::<Mount>().map(drop),
         "sha256" if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => Ok(()),
         "sha256" => Err("is no SHA-256: 64 hexadecimal digits".to_owned()),
+        "ed25519-key" if is_ed25519(text, 32) => Ok(()),
+        "ed25519-key" => Err("is no public key: `ed25519:` and the base64 of 32 bytes".to_owned()),
+        "ed25519-signature" if is_ed25519(text, 64) => Ok(()),
+        "ed25519-signature" => Err("is no signature: `ed25519:` and the base64 of 64 bytes".to_owned()),
         _ => Ok(()),
     }
+}
+
+/// Tells whether a key or signature has the form and length it must have.
+fn is_ed25519(text: &str, bytes: usize) -> bool {
+    let length = bytes.div_ceil(3) * 4;
+    text.strip_prefix("ed25519:").is_some_and(|coded| {
+        let padding = coded.len() - coded.trim_end_matches('=').len();
+        coded.len() == length && length / 4 * 3 - padding == bytes
+    })
 }
 
 /// A string type of the file: read with `$parse`, described to the schema by `$format`.

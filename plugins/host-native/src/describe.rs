@@ -1,9 +1,9 @@
 //! What a library says of itself before an instance is made: for `jackfield plugin inspect`.
 
 use plugin_api::{LoadError, PluginInfo, PluginSource};
+use plugin_artefact::Artefact;
 
 use crate::border;
-use crate::file::Checked;
 use crate::loader::NativeLoader;
 
 /// Facts about a library.
@@ -30,7 +30,7 @@ impl NativeLoader {
     /// Why it isn't loaded.
     pub fn describe(&self, source: &PluginSource) -> Result<Described, LoadError> {
         let library = self.library(source)?;
-        let file = Checked::read(source, &self.folders(source))?;
+        let file = Artefact::read(source, &self.folders)?;
         let entry = &library.entry;
         // SAFETY: the texts of an entry are static and end with a zero.
         let sdk = unsafe { border::c_text(entry.sdk) };
@@ -39,7 +39,7 @@ impl NativeLoader {
             abi: (entry.abi_major, entry.abi_minor_needed),
             sdk: sdk.ok().flatten(),
             checks_options: entry.check_config.is_some(),
-            bytes: file.bytes(),
+            bytes: file.content.len() as u64,
             sha256: file.digest,
         })
     }

@@ -9,16 +9,18 @@ use plugin_abi as abi;
 use plugin_api::{
     Bridge, LoadError, Plugin, PluginInfo, PluginLoader, PluginSource, SessionStore, async_trait,
 };
+use plugin_artefact::Artefact;
 
 use crate::border::{self, Sized32};
-use crate::file::{Checked, Copies};
+use crate::copies::Copies;
+use crate::elf;
 use crate::hooks::{NativeBridge, NativeStore};
 use crate::instance::Instance;
 use crate::library::{BRIDGE, Library, Refusal, SESSION_STORE};
 use crate::plugin::NativePlugin;
 
-/// Libraries that one loader loads. None of them is ever unloaded.
-const LIBRARIES_MAX: usize = 64;
+/// Libraries of one loader beyond which each further one is warned of: none of them is ever unloaded.
+const LIBRARIES_WARNED: usize = 64;
 
 /// Loads shared libraries from folders that the operator allows: `use = "native:libexample.so"`.
 ///
@@ -28,7 +30,7 @@ const LIBRARIES_MAX: usize = 64;
 /// **Trust:** a native plugin can do whatever the broker's process can. What one doesn't trust belongs into Wasm.
 #[derive(Debug, Default)]
 pub struct NativeLoader {
-    folders: Vec<PathBuf>,
+    pub(crate) folders: Vec<PathBuf>,
     loaded: Mutex<Loaded>,
 }
 
@@ -57,14 +59,19 @@ impl NativeLoader {
             what: source.what.clone(),
             why,
         };
-        let checked = Checked::read(source, &self.folders(source))?;
+        let checked = Artefact::read(source, &self.folders)?;
+        elf::check(&checked.content).map_err(refused)?;
         let mut loaded = self.loaded();
         if let Some(library) = loaded.libraries.get(&checked.digest) {
             return Ok(library.clone());
         }
-        if loaded.libraries.len() >= LIBRARIES_MAX {
-            let why = format!("{LIBRARIES_MAX} libraries are loaded, a restart makes room for more");
-            return Err(refused(why));
+        if loaded.libraries.len() >= LIBRARIES_WARNED {
+            let (libraries, plugin) = (loaded.libraries.len(), &source.what);
+            tracing::warn!(
+                plugin,
+                libraries,
+                "libraries stay in memory; a restart gives it back"
+            );
         }
         let copy = loaded
             .copy(&checked)
@@ -74,18 +81,13 @@ impl NativeLoader {
         Ok(library)
     }
 
-    /// Returns the folders in which a source's library may be, in the order of looking.
-    pub(crate) fn folders(&self, source: &PluginSource) -> Vec<PathBuf> {
-        self.folders.iter().chain(&source.folders).cloned().collect()
-    }
-
     fn loaded(&self) -> MutexGuard<'_, Loaded> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Loaded {
-    fn copy(&mut self, library: &Checked) -> std::io::Result<PathBuf> {
+    fn copy(&mut self, library: &Artefact) -> std::io::Result<PathBuf> {
         let copies = match &mut self.copies {
             Some(copies) => copies,
             none => none.insert(Copies::new()?),

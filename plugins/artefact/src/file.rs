@@ -1,51 +1,53 @@
-//! From what the configuration names to bytes that may be loaded: the file is where the operator lets plugins be, nobody
-//! else can write it, it is the file that was pinned, and what is opened is a private copy of exactly what was hashed.
+//! Finding and checking a file: it is where the operator lets plugins be, nobody else can write it, it is the file that was
+//! pinned or signed, and it is read once.
 
-use std::ffi::OsString;
 use std::fmt::Write;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, io};
 
 use plugin_api::{LoadError, PluginSource};
 use sha2::{Digest, Sha256};
 
-use crate::elf;
+use crate::signature::{SIGNATURE_SUFFIX, SignatureError, check_signature};
 
-/// The largest library that is loaded.
+/// The largest file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 30;
+/// The largest file of a detached signature.
+const SIGNATURE_BYTES_MAX: u64 = 4096;
 /// The permission bit "others may write".
 const OTHERS_WRITE: u32 = 0o002;
 /// The permission bit of folders in which only owners may rename.
 const STICKY: u32 = 0o1000;
 
-/// A library that may be loaded.
+/// A plugin's file that may be loaded: its bytes, read once and checked.
 #[derive(Debug)]
-pub(crate) struct Checked {
+pub struct Artefact {
+    /// The stem of its file name, like `libauth`.
+    pub stem: String,
     /// Its SHA-256, lower-case hexadecimal.
-    pub(crate) digest: String,
-    /// The stem of its file name.
-    stem: OsString,
-    content: Vec<u8>,
+    pub digest: String,
+    /// Its bytes, at most 1 GiB.
+    pub content: Vec<u8>,
 }
 
-impl Checked {
-    /// Finds the file that `source` names below one of `folders`, reads it once and checks what was read.
+impl Artefact {
+    /// Finds the file that `source` names below one of `folders` or of the source's own folders, reads it once, and holds what was
+    /// read to the source's digest and signature. Blocks on the disk.
     ///
     /// # Errors
-    /// Why it may not be loaded.
-    pub(crate) fn read(source: &PluginSource, folders: &[PathBuf]) -> Result<Self, LoadError> {
+    /// Why it may not be loaded, for the operator.
+    pub fn read(source: &PluginSource, folders: &[PathBuf]) -> Result<Self, LoadError> {
         let what = source.what.as_str();
         let refused = |why: String| LoadError::Refused {
             what: what.to_owned(),
             why,
         };
-        let path = find(Path::new(what), folders).map_err(&refused)?;
+        let folders: Vec<PathBuf> = folders.iter().chain(&source.folders).cloned().collect();
+        let path = find(Path::new(what), &folders).map_err(&refused)?;
         let path = path.ok_or_else(|| LoadError::NotFound {
             what: what.to_owned(),
-            did_you_mean: neighbour(what, folders),
+            did_you_mean: neighbour(what, &folders),
         })?;
         guarded(&path).map_err(&refused)?;
         let content = fs::read(&path).map_err(|error| refused(error.to_string()))?;
@@ -56,19 +58,54 @@ impl Checked {
             }
             _ => {}
         }
-        elf::check(&content).map_err(refused)?;
+        signed(source, &path, &content).map_err(refused)?;
         Ok(Self {
             digest,
-            stem: path.file_stem().unwrap_or_default().to_owned(),
+            stem: path
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
             content,
         })
     }
 }
 
-impl Checked {
-    /// Returns its length.
-    pub(crate) const fn bytes(&self) -> u64 {
-        self.content.len() as u64
+/// Checks the signature, if the source wants one: its own, or the one in the file beside the plugin.
+fn signed(source: &PluginSource, path: &Path, content: &[u8]) -> Result<(), String> {
+    let Some(public_key) = &source.public_key else {
+        return match source.signature {
+            Some(_) => Err("its signature can't be checked without a `public_key`".to_owned()),
+            None => Ok(()),
+        };
+    };
+    let detached;
+    let signature = match &source.signature {
+        Some(signature) => signature,
+        None => {
+            detached = beside(path)?;
+            &detached
+        }
+    };
+    check_signature(public_key, signature, content).map_err(|error| match error {
+        SignatureError::Wrong => "its signature is not that of this file and `public_key`".to_owned(),
+        error => error.to_string(),
+    })
+}
+
+/// Reads the signature beside a plugin.
+fn beside(path: &Path) -> Result<String, String> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(SIGNATURE_SUFFIX);
+    let path = PathBuf::from(name);
+    let missing = |error: &dyn std::fmt::Display| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        format!("it must be signed, and its signature `{name}` can't be read: {error}")
+    };
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.len() > SIGNATURE_BYTES_MAX => Err(missing(&"it is too large")),
+        Ok(_) => fs::read_to_string(&path).map_err(|error| missing(&error)),
+        Err(error) => Err(missing(&error)),
     }
 }
 
@@ -148,62 +185,12 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A folder that only this process's user can look into, for copies that are what was hashed. It goes with its owner.
-#[derive(Debug)]
-pub(crate) struct Copies(PathBuf);
-
-impl Copies {
-    /// Makes the folder.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub(crate) fn new() -> io::Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        loop {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("jackfield-plugins-{}-{number}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            match fs::DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Self(path)),
-                // Of a process that had this number before.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Writes the copy of a library; its name tells which one it is.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub(crate) fn write(&self, library: &Checked) -> io::Result<PathBuf> {
-        let mut name = library.stem.clone();
-        name.push(format!("-{}.so", &library.digest[..16]));
-        let path = self.0.join(name);
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o500)
-            .open(&path)?;
-        file.write_all(&library.content)?;
-        Ok(path)
-    }
-}
-
-impl Drop for Copies {
-    /// What is loaded stays loaded.
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::debug!(%error, folder = %self.0.display(), "copies of plugins stay behind");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+    use crate::SecretKey;
 
     fn source(what: &str) -> PluginSource {
         PluginSource {
@@ -213,7 +200,7 @@ mod tests {
     }
 
     fn why(source: &PluginSource, folders: &[PathBuf]) -> String {
-        Checked::read(source, folders).unwrap_err().to_string()
+        Artefact::read(source, folders).unwrap_err().to_string()
     }
 
     #[test]
@@ -226,15 +213,19 @@ mod tests {
         fs::write(outside.join("x.so"), "x").unwrap();
         symlink(outside.join("x.so"), inside.join("link.so")).unwrap();
         let allowed = [inside.clone()];
-        // Found, but no library.
-        assert!(why(&source("libmy_auth.so"), &allowed).contains("no shared library"));
         let absolute = inside.join("libmy_auth.so");
-        assert!(why(&source(absolute.to_str().unwrap()), &allowed).contains("no shared library"));
+        for what in ["libmy_auth.so", absolute.to_str().unwrap()] {
+            let found = Artefact::read(&source(what), &allowed).unwrap();
+            assert_eq!(
+                (found.stem.as_str(), &found.content[..]),
+                ("libmy_auth", &b"x"[..])
+            );
+        }
         assert!(why(&source(outside.join("x.so").to_str().unwrap()), &allowed).contains("outside"));
         assert!(why(&source("link.so"), &allowed).contains("outside"));
         assert!(why(&source("../out/x.so"), &allowed).contains(".."));
         assert!(why(&source("../out/x.so"), &[]).contains(".."));
-        let lost = Checked::read(&source("my-auth"), &allowed).unwrap_err();
+        let lost = Artefact::read(&source("my-auth"), &allowed).unwrap_err();
         assert_eq!(
             lost,
             LoadError::NotFound {
@@ -265,23 +256,28 @@ mod tests {
         let folders = [place.path().to_owned()];
         assert!(why(&pinned, &folders).contains("not the pinned"));
         pinned.sha256 = Some("2D711642B726B04401627CA9FBAC32F5C8530FB1903CC4DB02258717921A4881".to_owned());
-        assert!(why(&pinned, &folders).contains("no shared library"));
+        assert!(Artefact::read(&pinned, &folders).is_ok());
     }
 
     #[test]
-    fn a_copy_is_private_and_goes_with_its_folder() {
-        let copies = Copies::new().unwrap();
-        let library = Checked {
-            digest: "0123456789abcdef0".to_owned(),
-            stem: "libx".into(),
-            content: b"x".to_vec(),
-        };
-        let path = copies.write(&library).unwrap();
-        assert!(path.ends_with("libx-0123456789abcdef.so"));
-        let folder = path.parent().unwrap().to_owned();
-        assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
-        assert!(copies.write(&library).is_err(), "a copy is never written over");
-        drop(copies);
-        assert!(!folder.exists());
+    fn a_signature_is_held_to_what_was_read() {
+        let place = tempfile::tempdir().unwrap();
+        let folders = [place.path().to_owned()];
+        fs::write(place.path().join("a.so"), "content").unwrap();
+        let key = SecretKey::generate().unwrap();
+        let mut signed = source("a.so");
+        signed.public_key = Some(key.public());
+        assert!(why(&signed, &folders).contains("`a.so.sig` can't be read"));
+        fs::write(place.path().join("a.so.sig"), key.sign(b"content") + "\n").unwrap();
+        assert_eq!(Artefact::read(&signed, &folders).unwrap().content, b"content");
+        // What the configuration says is what holds.
+        signed.signature = Some(key.sign(b"other"));
+        assert!(why(&signed, &folders).contains("not that of this file"));
+        signed.signature = Some(key.sign(b"content"));
+        assert!(Artefact::read(&signed, &folders).is_ok());
+        fs::write(place.path().join("a.so"), "Content").unwrap();
+        assert!(why(&signed, &folders).contains("not that of this file"));
+        signed.public_key = None;
+        assert!(why(&signed, &folders).contains("without a `public_key`"));
     }
 }
