@@ -36,20 +36,31 @@
 //! ```
 //!
 //! The derives need `serde` (with `derive`) and `schemars` among the crate's own dependencies. Build it as a `cdylib` and name it in the configuration: `use = "native:libone_secret.so"`.
+//! Built for `wasm32-unknown-unknown`, the same source is a plugin in Wasm: `use = "wasm:one_secret.wasm"`. There it is to say
+//! `#![cfg_attr(target_family = "wasm", no_std)]`, or to set the feature `std`; what it needs of `alloc` is in the prelude, and
+//! collections are in `plugin_sdk::alloc`.
 //!
 //! - Hooks run on the broker's threads, several at a time: answer within microseconds, or set [`Interest::blocking`].
 //! - A panic is caught here and becomes a fault of that call; the operator's `on_error` says what happens then. The library
-//!   must therefore not be built with `panic = "abort"`.
+//!   must therefore not be built with `panic = "abort"`. In Wasm it ends the instance, and the next call has a new one.
 //! - What is lent to a hook is lent for that call.
 
-extern crate alloc;
+#![cfg_attr(target_family = "wasm", no_std)]
+
+pub extern crate alloc;
 
 mod hooks;
+#[cfg(not(target_family = "wasm"))]
 mod host;
+#[cfg(not(target_family = "wasm"))]
 mod message;
+#[cfg(not(target_family = "wasm"))]
 pub mod native;
+mod options;
 mod plugin;
 mod values;
+#[cfg(target_family = "wasm")]
+pub mod wasm;
 
 pub use broker_types as types;
 pub use broker_types::{QoS, ReasonCode};
@@ -59,10 +70,14 @@ pub use hooks::{
     Grant, Incoming, Publish, Retain, RetainVerdict, Subscribe, SubscribeEdit, SubscribeFlow, Subscription,
     Unsubscribe, Will,
 };
+#[cfg(not(target_family = "wasm"))]
 pub use host::{Cx, Host};
+#[cfg(not(target_family = "wasm"))]
 pub use message::Message;
 pub use plugin::{Fault, Interest, Plugin};
 pub use values::{ClientHandle, Level, NewMessage, Refused, TimerId};
+#[cfg(target_family = "wasm")]
+pub use wasm::{Cx, Host, Message};
 
 /// What most plugins use.
 pub mod prelude {
@@ -73,6 +88,12 @@ pub mod prelude {
         Plugin, Publish, QoS, ReasonCode, Retain, RetainVerdict, Subscribe, SubscribeEdit, SubscribeFlow,
         Subscription, TimerId, Unsubscribe, Will,
     };
+    // What a guest without `std` would miss most; elsewhere it is there already.
+    pub use alloc::borrow::ToOwned;
+    pub use alloc::boxed::Box;
+    pub use alloc::string::{String, ToString};
+    pub use alloc::vec::Vec;
+    pub use alloc::{format, vec};
     pub use schemars::JsonSchema;
     pub use serde::Deserialize;
 }

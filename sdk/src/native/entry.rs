@@ -9,6 +9,7 @@ use plugin_abi::{self as abi, Entry, Str, values::*};
 use super::instance::{self, Offer};
 use super::{lend, read_text};
 use crate::host::call;
+use crate::options::{self, Complaint};
 use crate::{Host, Plugin};
 
 /// The exported entry. Written once, by the library's constructor, before anybody can read it.
@@ -80,31 +81,11 @@ pub fn fill_schema<P: Plugin>(cell: &EntryCell) {
     }
 }
 
-/// Reads the options; what is wrong goes into the sink.
-fn options<P: Plugin>(config: Str, complain: &dyn Fn(&str, &str)) -> Option<P::Config> {
-    let text = read_text(config).unwrap_or("{}");
-    match serde_json::from_str(text) {
-        Ok(options) => Some(options),
-        Err(error) => {
-            let said = error.to_string();
-            // The position in a line that the broker wrote tells the operator nothing.
-            let why = said
-                .rsplit_once(" at line ")
-                .map_or(said.as_str(), |(why, _)| why);
-            let key = ["unknown field `", "missing field `"]
-                .iter()
-                .find_map(|prefix| why.strip_prefix(prefix)?.split('`').next());
-            complain(key.unwrap_or_default(), why);
-            None
-        }
-    }
-}
-
 /// Says into a sink what is wrong.
-fn complain(host: Host, sink: *mut c_void, key: &str, why: &str) {
-    call!(host, out_text(sink, lend(why)) or 0);
-    if !key.is_empty() {
-        call!(host, out_attr(sink, lend("key"), lend(key)) or 0);
+fn complain(host: Host, sink: *mut c_void, wrong: &Complaint) {
+    call!(host, out_text(sink, lend(&wrong.why)) or 0);
+    if !wrong.key.is_empty() {
+        call!(host, out_attr(sink, lend("key"), lend(&wrong.key)) or 0);
     }
 }
 
@@ -119,19 +100,17 @@ pub unsafe extern "C" fn check_config<P: Plugin>(
 ) -> i32 {
     let host = Host(host);
     let checked = catch_unwind(AssertUnwindSafe(|| {
-        let complain = |key: &str, why: &str| complain(host, err_sink, key, why);
-        let Some(options) = options::<P>(config, &complain) else {
-            return JF_EINVAL;
-        };
-        match P::check(&options) {
-            Ok(()) => JF_OK,
-            Err(why) => {
-                complain("", &why);
-                JF_EINVAL
-            }
-        }
+        options::read::<P>(read_text(config).unwrap_or("{}"))
+            .and_then(|options| P::check(&options).map_err(Complaint::of_all))
     }));
-    checked.unwrap_or(JF_FAULT)
+    match checked {
+        Ok(Ok(())) => JF_OK,
+        Ok(Err(wrong)) => {
+            complain(host, err_sink, &wrong);
+            JF_EINVAL
+        }
+        Err(_) => JF_FAULT,
+    }
 }
 
 /// `create`.
@@ -147,25 +126,22 @@ pub unsafe fn create<P: Plugin>(
 ) -> i32 {
     let host = Host(host);
     let created = catch_unwind(AssertUnwindSafe(|| {
-        let complain = |key: &str, why: &str| complain(host, err_sink, key, why);
-        let options = options::<P>(config, &complain)?;
-        match P::create(options, host) {
-            Ok(plugin) => Some(instance::make(plugin, host, offer)),
-            Err(why) => {
-                complain("", &why);
-                None
-            }
-        }
+        options::read::<P>(read_text(config).unwrap_or("{}"))
+            .and_then(|options| P::create(options, host).map_err(Complaint::of_all))
+            .map(|plugin| instance::make(plugin, host, offer))
     }));
     match created {
-        Ok(Some(table)) => {
+        Ok(Ok(table)) => {
             // SAFETY: the broker gives a place for the table.
             unsafe { *out = table };
             JF_OK
         }
-        Ok(None) => JF_EINVAL,
+        Ok(Err(wrong)) => {
+            complain(host, err_sink, &wrong);
+            JF_EINVAL
+        }
         Err(_) => {
-            complain(host, err_sink, "", "it panicked");
+            complain(host, err_sink, &Complaint::of_all("it panicked".to_owned()));
             JF_FAULT
         }
     }
