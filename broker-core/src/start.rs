@@ -88,6 +88,18 @@ pub(crate) async fn start(builder: Arc<BrokerBuilder>) -> Result<Broker, StartEr
     }
 }
 
+/// Starts plugins and puts chains together, behind listeners that nobody can reach.
+pub(crate) async fn rehearse(builder: Arc<BrokerBuilder>) -> Result<Running, StartError> {
+    let mut problems = Vec::new();
+    let listeners = states(&builder, &mut problems);
+    if !problems.is_empty() {
+        return Err(StartError { problems });
+    }
+    // There is no durable store, so nothing is recovered.
+    let (running, _) = Running::launch(&builder, listeners, Vec::new())?;
+    running.prepare(&builder).await
+}
+
 /// Checks the listeners and returns them without chains.
 fn states(builder: &BrokerBuilder, problems: &mut Vec<StartProblem>) -> Vec<Arc<ListenerState>> {
     if builder.listeners.is_empty() {

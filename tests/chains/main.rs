@@ -8,6 +8,7 @@ mod admission;
 mod control;
 mod doors;
 mod exchange;
+mod explain;
 mod faults;
 mod messages;
 mod outgoing;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use broker_types::{FilterError, TopicFilter};
 use plugin_api::Plugin;
 
-use super::HookSet;
+use super::{Condition, HookSet};
 
 /// What happens when a hook gives no verdict: it panicked, took too long, or what it depends on failed. Each hook's
 /// documentation says what that means on the wire. The list is complete.
@@ -54,6 +54,7 @@ pub struct Use {
     pub(crate) on_timeout: Option<OnFault>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) allow_publish: Option<Vec<TopicFilter>>,
+    pub(crate) condition: Option<Arc<dyn Condition>>,
     /// The first filter that is none. Told when the chain is compiled, so that putting a chain together needs no `?`.
     pub(crate) wrong: Option<FilterError>,
 }
@@ -70,6 +71,7 @@ impl Use {
             on_timeout: None,
             timeout: None,
             allow_publish: None,
+            condition: None,
             wrong: None,
         }
     }
@@ -116,6 +118,24 @@ impl Use {
     #[must_use]
     pub fn allow_publish(mut self, filters: impl Filters) -> Self {
         self.allow_publish = Some(self.checked(filters));
+        self
+    }
+
+    /// Asks it only in moments for which `condition` holds; in others it is as if it weren't in the chain. Looked at before
+    /// those of its hooks that are [`super::Hook::is_conditional`], after `topics`. Default: always.
+    ///
+    /// ```
+    /// # use broker_core::{Moment, Use};
+    /// # use plugin_api::{Capabilities, Plugin, PluginInfo};
+    /// # struct Csv; impl Plugin for Csv {
+    /// #     fn info(&self) -> PluginInfo { PluginInfo::default() }
+    /// #     fn capabilities(&self) -> Capabilities { Capabilities::default() }
+    /// # }
+    /// let small = Use::from(Csv).when(|moment: &Moment<'_>| moment.payload.is_none_or(|payload| payload.len() < 1024));
+    /// ```
+    #[must_use]
+    pub fn when(mut self, condition: impl Condition + 'static) -> Self {
+        self.condition = Some(Arc::new(condition));
         self
     }
 

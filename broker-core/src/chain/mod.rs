@@ -2,6 +2,7 @@
 //! runs what [`crate::hooks`] makes of it.
 
 mod closures;
+mod condition;
 mod hook;
 mod link;
 
@@ -10,8 +11,11 @@ use std::sync::Arc;
 use plugin_api::Plugin;
 
 pub use closures::Boxed;
+pub use condition::{Condition, Moment};
 pub use hook::{Hook, HookSet};
 pub use link::{Filters, OnFault, Use};
+
+use crate::hooks::Trace;
 
 /// The plugins of a listener, in order: each hook asks them from first to last (deliver: from last to first).
 ///
@@ -39,6 +43,7 @@ pub struct Chain {
     entries: Vec<Entry>,
     authenticate_all: bool,
     authorize_all: bool,
+    trace: Option<Arc<Trace>>,
 }
 
 #[derive(Clone, Debug)]
@@ -94,6 +99,17 @@ impl Chain {
                 &used.plugin
             })
         })
+    }
+
+    /// Has all that its plugins say written down in `trace`.
+    pub(crate) fn traced(mut self, trace: &Arc<Trace>) -> Self {
+        self.trace = Some(trace.clone());
+        self
+    }
+
+    /// Returns where it is written down what its plugins say.
+    pub(crate) const fn trace(&self) -> Option<&Arc<Trace>> {
+        self.trace.as_ref()
     }
 
     /// Returns the links, those of nested chains in their place.

@@ -253,6 +253,14 @@ impl Connection {
         if !throttle.is_zero() {
             self.throttle(throttle);
         }
+        if let Some(trace) = self.chain.trace() {
+            let patch = patch.cloned().unwrap_or_default();
+            trace.conclude(
+                &verdict,
+                &emitted,
+                MessageEdit::with_patch(*parts, patch).to_message(),
+            );
+        }
         // What was emitted is taken before the acknowledgement leaves.
         for message in &emitted {
             self.shard.publish_own(message);

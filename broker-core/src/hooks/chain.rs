@@ -11,6 +11,8 @@ use plugin_api::{
 };
 
 use super::interest::Topics;
+use super::trace::{Trace, Tracer};
+use super::watched::watched;
 use super::{EventHub, EventSink, Guard, HookMask, Interest, SlotBits, Stamp, UseState};
 use crate::chain::{Chain, Hook, HookSet, Use, address};
 
@@ -108,6 +110,7 @@ pub(crate) struct ChainSet {
     pub(super) control: Vec<Owned<dyn Control>>,
     pub(super) share_pick: Option<Slot<dyn SharePick>>,
     events: EventSink,
+    trace: Option<Arc<Trace>>,
 }
 
 impl std::fmt::Debug for ChainSet {
@@ -134,6 +137,7 @@ impl ChainSet {
             generation,
             authenticate_all: chain.wants_all_authenticators(),
             authorize_all: chain.wants_all_authorizers(),
+            trace: chain.trace().cloned(),
             ..Self::default()
         };
         for used in chain.uses() {
@@ -156,6 +160,11 @@ impl ChainSet {
     /// Returns where the events of this listener's clients go.
     pub(crate) const fn events(&self) -> &EventSink {
         &self.events
+    }
+
+    /// Returns where it is written down what its plugins say: only in a rehearsal.
+    pub(crate) fn trace(&self) -> Option<&Trace> {
+        self.trace.as_deref()
     }
 
     /// Returns who wants messages with `topic`. Connections remember it: [`super::InterestCache`].
@@ -219,7 +228,13 @@ impl ChainSet {
         self.mask = on
             .iter()
             .fold(self.mask, |mask, hook| mask.or(HookMask::of(hook)));
-        let state = Arc::new(UseState::new(used, self.uses.len()));
+        let position = self.uses.len();
+        let tracer = self
+            .trace
+            .as_ref()
+            .map(|trace| Tracer::new(trace, &used.name, position));
+        let has = watched(has, used.condition.as_ref(), tracer.clone());
+        let state = Arc::new(UseState::new(used, position).traced(tracer));
         self.uses.push(state.clone());
         self.plugins.push(used.plugin.clone());
         let link = Link { used, on, state };

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::breaker::{Admission, Breaker, Change, Probe};
 use super::caught::{Call, Caught, caught};
+use super::trace::Tracer;
 use crate::chain::{Hook, OnFault, Use};
 
 /// At most one line about faults in this time for each use; the others are counted in the next.
@@ -30,6 +31,7 @@ pub(crate) struct UseState {
     /// By the position in [`FaultKind::ALL`].
     faults: Box<[AtomicU64]>,
     log: Mutex<Log>,
+    tracer: Option<Tracer>,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +52,13 @@ impl UseState {
             breaker: Arc::default(),
             faults: FaultKind::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             log: Mutex::default(),
+            tracer: None,
         }
+    }
+
+    /// Has faults written down by `tracer` too.
+    pub(super) fn traced(self, tracer: Option<Tracer>) -> Self {
+        Self { tracer, ..self }
     }
 
     /// Returns the name of the plugin, as the configuration has it.
@@ -227,11 +235,16 @@ impl Guard {
             Admission::Refused { by_timeout } => {
                 self.state.count(FaultKind::CircuitOpen);
                 // A breaker that timeouts opened answers as a timeout would: the plugin is as slow as it was.
-                return Err(if by_timeout {
+                let action = if by_timeout {
                     self.state.on_timeout
                 } else {
                     self.state.on_error
-                });
+                };
+                if let Some(tracer) = &self.state.tracer {
+                    let fault = Fault::new(FaultKind::CircuitOpen, "it failed too often");
+                    tracer.fault(self.hook, &fault, action);
+                }
+                return Err(action);
             }
         };
         self.calls.add();
@@ -264,7 +277,11 @@ impl Guard {
         if let Change::Opened(pause) = change {
             tracing::warn!(plugin = %state.name, hook = %self.hook, ?pause, "plugin keeps failing and isn't asked for a while");
         }
-        state.policy(fault.kind)
+        let policy = state.policy(fault.kind);
+        if let Some(tracer) = &state.tracer {
+            tracer.fault(self.hook, fault, policy);
+        }
+        policy
     }
 }
 

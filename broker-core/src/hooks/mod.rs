@@ -17,6 +17,7 @@
 //! | `provide` | exchange, control, share-pick: one owner each |
 //! | `counts` | what the plugins did, for metrics |
 //! | `events` | telling plugins what happened, off the path of messages |
+//! | `watched`, `trace` | conditions of uses; what plugins said, for rehearsals |
 //! | `interest`, `acl_cache` | what a connection remembers so that it needs not ask again |
 //!
 //! Cost: with no slot interested, a look at the mask or at an empty [`SlotBits`]. A slot that answers at once and edits nothing
@@ -40,6 +41,8 @@ mod provide;
 mod publish;
 #[cfg(test)]
 mod tests;
+mod trace;
+mod watched;
 mod will;
 
 use std::future::Future;
@@ -60,6 +63,8 @@ pub(crate) use interest::{Interest, InterestCache, SlotBits};
 pub(crate) use mask::HookMask;
 pub(crate) use provide::{ControlOutcome, ExchangeOutcome, ExchangeOwner};
 pub(crate) use publish::{Published, Verdict};
+pub use trace::{Change, Said, Turn};
+pub(crate) use trace::{Concluded, Trace};
 
 use crate::chain::OnFault;
 
