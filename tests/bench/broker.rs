@@ -7,11 +7,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use broker_loadgen::Process;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tempfile::NamedTempFile;
 
-use crate::process::Process;
+use crate::rows::{Row, Table};
 
 /// What the configuration file holds.
 #[derive(Debug, Deserialize)]
@@ -20,7 +21,7 @@ struct File {
     broker: Vec<Broker>,
 }
 
-/// How to start a broker.
+/// How to start a broker. Of several with one name, the first that takes part in a row is the one that does.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Broker {
@@ -32,6 +33,9 @@ pub(crate) struct Broker {
     /// The text of its configuration file; `{port}` here too.
     #[serde(default)]
     config: String,
+    /// The table it stands in.
+    #[serde(default)]
+    pub(crate) table: Table,
     /// The rows it takes part in, by the beginnings of their names; absent: all.
     rows: Option<Vec<String>>,
 }
@@ -57,9 +61,9 @@ pub(crate) fn brokers(file: Option<&Path>) -> io::Result<Vec<Broker>> {
 
 impl Broker {
     /// Whether it takes part in a row.
-    pub(crate) fn plays(&self, row: &str) -> bool {
-        let rows = self.rows.as_ref();
-        rows.is_none_or(|rows| rows.iter().any(|start| row.starts_with(start.as_str())))
+    pub(crate) fn plays(&self, row: &Row) -> bool {
+        let named = |start: &String| row.name.starts_with(start.as_str());
+        self.table == row.table && self.rows.as_ref().is_none_or(|rows| rows.iter().any(named))
     }
 
     /// Starts it and waits until it listens.

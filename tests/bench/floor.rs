@@ -6,13 +6,12 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use foldhash::{HashMap, HashMapExt as _};
-use jackfield_tests::wire::Version;
-
-use crate::clients::{Clients, Outs, Talk};
-use crate::packet::{
-    CONNECT, DISCONNECT, Frame, PINGREQ, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, SUBSCRIBE,
+use broker_loadgen::packet::{
+    CONNECT, DISCONNECT, Frame, PINGREQ, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, SUBSCRIBE, answer,
 };
+use broker_loadgen::{Clients, LoadError, Outs, Talk};
+use broker_types::ProtocolVersion;
+use foldhash::{HashMap, HashMapExt as _};
 
 struct Relay {
     peers: Vec<Peer>,
@@ -22,12 +21,12 @@ struct Relay {
 
 #[derive(Clone, Copy)]
 struct Peer {
-    version: Version,
+    version: ProtocolVersion,
     next_id: u16,
 }
 
 /// Relays until somebody ends the process.
-pub(crate) fn run(port: u16, direct: bool) -> io::Result<()> {
+pub(crate) fn run(port: u16, direct: bool) -> Result<(), LoadError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     listener.set_nonblocking(true)?;
     let clients = Clients::new()?;
@@ -45,24 +44,24 @@ pub(crate) fn run(port: u16, direct: bool) -> io::Result<()> {
                 Ok((stream, _)) => {
                     clients.add(stream)?;
                     relay.peers.push(Peer {
-                        version: Version::V311,
+                        version: ProtocolVersion::V311,
                         next_id: 0,
                     });
                     relay.somebody_waits = true;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
     }
 }
 
 impl Talk for Relay {
-    fn packet(&mut self, outs: &mut Outs, from: usize, frame: &Frame<'_>) -> io::Result<()> {
+    fn packet(&mut self, outs: &mut Outs, from: usize, frame: &Frame<'_>) -> Result<(), LoadError> {
         match frame.kind() {
             PUBLISH => self.publish(outs, from, frame),
-            PUBREC => outs.send(from, &ack(PUBREL | 2, frame.acked())),
-            PUBREL => outs.send(from, &ack(PUBCOMP, frame.acked())),
+            PUBREC => outs.send(from, &answer(PUBREL | 2, frame.acked())),
+            PUBREL => outs.send(from, &answer(PUBCOMP, frame.acked())),
             CONNECT => self.connect(outs, from, frame),
             SUBSCRIBE => self.subscribe(outs, from, frame),
             PINGREQ => outs.send(from, &[0xd0, 0]),
@@ -72,11 +71,11 @@ impl Talk for Relay {
         Ok(())
     }
 
-    fn closed(&mut self, _: usize) -> io::Result<()> {
+    fn closed(&mut self, _: usize) -> Result<(), LoadError> {
         Ok(())
     }
 
-    fn woken(&mut self) -> io::Result<()> {
+    fn woken(&mut self) -> Result<(), LoadError> {
         self.somebody_waits = true;
         Ok(())
     }
@@ -85,7 +84,11 @@ impl Talk for Relay {
 impl Relay {
     fn connect(&mut self, outs: &mut Outs, from: usize, frame: &Frame<'_>) {
         let v5 = frame.body()[6] == 5;
-        self.peers[from].version = if v5 { Version::V5 } else { Version::V311 };
+        self.peers[from].version = if v5 {
+            ProtocolVersion::V5
+        } else {
+            ProtocolVersion::V311
+        };
         let connack: &[u8] = if v5 { &[0x20, 3, 0, 0, 0] } else { &[0x20, 2, 0, 0] };
         outs.send(from, connack);
     }
@@ -106,8 +109,8 @@ impl Relay {
         }
         match qos {
             0 => {}
-            1 => outs.send(from, &ack(PUBACK, frame.id())),
-            _ => outs.send(from, &ack(PUBREC, frame.id())),
+            1 => outs.send(from, &answer(PUBACK, frame.id())),
+            _ => outs.send(from, &answer(PUBREC, frame.id())),
         }
     }
 
@@ -125,10 +128,6 @@ impl Relay {
             true => outs.send(from, &[SUBACK, 4, high, low, 0, granted]),
         }
     }
-}
-
-fn ack(kind: u8, [high, low]: [u8; 2]) -> [u8; 4] {
-    [kind, 2, high, low]
 }
 
 const FOREVER: Duration = Duration::from_secs(3600);

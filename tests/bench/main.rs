@@ -4,32 +4,28 @@
 //! command makes the table of `docs/benchmarks.md`, which says how to read it:
 //!
 //! ```text
-//! cargo build --release -p jackfield && cargo run --release -p jackfield-tests --example bench
+//! cargo build --release -p jackfield -p jackfield-tests --bin jackfield --examples && target/release/examples/bench
 //! ```
 #![forbid(unsafe_code)]
 
 mod broker;
-mod clients;
+mod chains;
 mod floor;
-mod ledger;
-mod packet;
-mod process;
 mod report;
-mod scenario;
+mod rows;
 mod table;
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use broker_loadgen::{Bed, Figure, LoadError, raise_file_limit};
 use clap::{Args, Parser, Subcommand};
-use rustix::process::{Resource, getrlimit, setrlimit};
 
 use broker::Broker;
 use report::Report;
-use scenario::{Bed, Figure, Row};
+use rows::{Row, rows};
 
 /// Measures what MQTT brokers cost for each message.
 #[derive(Debug, Parser)]
@@ -51,6 +47,8 @@ enum Mode {
         #[arg(long)]
         direct: bool,
     },
+    /// Is Jackfield with a chain of plugins that do nothing
+    Chain(chains::Chained),
     /// Prints the names of the rows
     Rows,
 }
@@ -81,6 +79,9 @@ struct Run {
     /// Every figure of every run, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Puts the tables into this page, between its two marks
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
     /// Drive a broker that runs already, here; nobody knows what it costs
     #[arg(long, value_name = "ADDRESS")]
     address: Option<SocketAddr>,
@@ -90,8 +91,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Some(Mode::Floor { port, direct }) => floor::run(port, direct),
+        Some(Mode::Chain(chained)) => chained.run().map_err(LoadError::Io),
         Some(Mode::Rows) => {
-            scenario::rows().iter().for_each(|row| println!("{}", row.name));
+            rows().iter().for_each(|row| println!("{}", row.name));
             Ok(())
         }
         None => cli.run.run(),
@@ -106,8 +108,11 @@ fn main() -> ExitCode {
 }
 
 impl Run {
-    fn run(&self) -> io::Result<()> {
-        raise_file_limit();
+    fn run(&self) -> Result<(), LoadError> {
+        // Ten thousand connections need as many descriptors, here and in the brokers, which inherit the limit.
+        if let Err(error) = raise_file_limit() {
+            eprintln!("bench: the limit of open files stays: {error}");
+        }
         match self.address {
             Some(addr) => self.drive(addr),
             None => self.compare(),
@@ -121,62 +126,60 @@ impl Run {
     }
 
     fn bed(&self, addr: SocketAddr) -> Bed {
+        let time = Duration::from_secs_f64(self.seconds);
         Bed {
-            addr,
-            process: None,
-            time: Duration::from_secs_f64(self.seconds),
-            messages: self.messages,
+            warm_up: time / 5,
+            time,
+            count: self.messages,
+            ..Bed::new(addr)
         }
     }
 
-    fn drive(&self, addr: SocketAddr) -> io::Result<()> {
-        for row in scenario::rows().iter().filter(|row| self.wants(row)) {
+    fn drive(&self, addr: SocketAddr) -> Result<(), LoadError> {
+        for row in rows().iter().filter(|row| self.wants(row)) {
             for figure in row.run(&self.bed(addr))? {
-                let rate = figure.units as f64 / figure.spent.wall.as_secs_f64();
-                println!(
-                    "{}: {} at {rate:.0}/s, {:?}",
-                    figure.row, figure.units, figure.faults
-                );
+                let (name, rate) = (report::name(row, &figure), figure.per_second());
+                println!("{name}: {} at {rate:.0}/s, {:?}", figure.units, figure.faults);
             }
         }
         Ok(())
     }
 
-    fn compare(&self) -> io::Result<()> {
+    fn compare(&self) -> Result<(), LoadError> {
         let mut brokers = broker::brokers(self.config.as_deref())?;
         brokers.retain(|broker| self.brokers.is_empty() || self.brokers.contains(&broker.name));
-        let mut report = Report::new(brokers.iter().map(|broker| broker.name.clone()).collect());
-        let rows = scenario::rows();
+        let mut report = Report::new(&brokers);
+        let rows: Vec<_> = rows().into_iter().filter(|row| self.wants(row)).collect();
         for round in 1..=self.rounds {
-            for row in rows.iter().filter(|row| self.wants(row)) {
-                for broker in brokers.iter().filter(|broker| broker.plays(&row.name)) {
+            for row in &rows {
+                let mut played = Vec::new();
+                for broker in brokers.iter().filter(|broker| broker.plays(row)) {
+                    if played.contains(&&broker.name) {
+                        continue;
+                    }
+                    played.push(&broker.name);
                     eprintln!("round {round}/{}  {:<12} {}", self.rounds, broker.name, row.name);
-                    report.add(&broker.name, &row.name, round, self.measure(broker, row));
+                    report.add(broker, row, round, self.measure(broker, row));
                 }
             }
         }
         if let Some(path) = &self.json {
             std::fs::write(path, report.json()?)?;
         }
-        println!("{}", table::markdown(&report));
+        let tables = table::markdown(&report);
+        if let Some(path) = &self.markdown {
+            table::put(path, &tables)?;
+        }
+        println!("{tables}");
         Ok(())
     }
 
     /// Runs a row against a broker of its own. Returns the figures and the most memory it had.
-    fn measure(&self, broker: &Broker, row: &Row) -> io::Result<(Vec<Figure>, u64)> {
+    fn measure(&self, broker: &Broker, row: &Row) -> Result<(Vec<Figure>, u64), LoadError> {
         let running = broker.start()?;
         let mut bed = self.bed(running.addr);
         bed.process = Some(running.process);
         let figures = row.run(&bed)?;
         Ok((figures, running.process.peak()?))
-    }
-}
-
-/// Ten thousand connections need as many descriptors, here and in the brokers, which inherit the limit.
-fn raise_file_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        eprintln!("bench: the limit of open files stays: {error}");
     }
 }

@@ -3,13 +3,15 @@
 use std::io;
 use std::time::Duration;
 
+use broker_loadgen::{Figure, LoadError};
 use serde::Serialize;
 
-use crate::scenario::Figure;
+use crate::broker::Broker;
+use crate::rows::{Row, Table};
 
 /// Figures by row, in the order in which rows first came.
 pub(crate) struct Report {
-    pub(crate) brokers: Vec<String>,
+    brokers: Vec<(Table, String)>,
     pub(crate) rows: Vec<Line>,
     /// What couldn't be measured, and why.
     pub(crate) failures: Vec<String>,
@@ -18,6 +20,7 @@ pub(crate) struct Report {
 /// One row of the table.
 pub(crate) struct Line {
     pub(crate) name: String,
+    pub(crate) table: Table,
     pub(crate) runs: Vec<Run>,
 }
 
@@ -52,14 +55,30 @@ struct Record<'a> {
 #[derive(Serialize)]
 struct Percentiles {
     p50: f64,
+    p90: f64,
     p99: f64,
+    p999: f64,
     max: f64,
 }
 
+/// What a figure is called: the row, and the part of it if it has several.
+pub(crate) fn name(row: &Row, figure: &Figure) -> String {
+    match figure.part {
+        "" => row.name.clone(),
+        part => format!("{}: {part}", row.name),
+    }
+}
+
 impl Report {
-    pub(crate) fn new(brokers: Vec<String>) -> Self {
+    pub(crate) fn new(brokers: &[Broker]) -> Self {
+        let mut names: Vec<(Table, String)> = Vec::new();
+        for broker in brokers {
+            if !names.iter().any(|(_, name)| *name == broker.name) {
+                names.push((broker.table, broker.name.clone()));
+            }
+        }
         Self {
-            brokers,
+            brokers: names,
             rows: Vec::new(),
             failures: Vec::new(),
         }
@@ -68,48 +87,54 @@ impl Report {
     /// Takes what a run brought, and tells it in a line each.
     pub(crate) fn add(
         &mut self,
-        broker: &str,
-        row: &str,
+        broker: &Broker,
+        row: &Row,
         round: usize,
-        measured: io::Result<(Vec<Figure>, u64)>,
+        measured: Result<(Vec<Figure>, u64), LoadError>,
     ) {
         let (figures, peak) = match measured {
             Ok(measured) => measured,
             Err(error) => {
-                let failure = format!("{row}, {broker}, round {round}: {error}");
+                let failure = format!("{}, {}, round {round}: {error}", row.name, broker.name);
                 eprintln!("    failed: {error}");
                 self.failures.push(failure);
                 return;
             }
         };
         for figure in figures {
-            let faults = figure.faults;
-            let told = if faults == Default::default() {
-                String::new()
-            } else {
-                format!("  {faults:?}")
+            let (name, faults) = (name(row, &figure), figure.faults);
+            let told = match faults.is_none() {
+                true => String::new(),
+                false => format!("  {faults:?}"),
             };
-            eprintln!("    {}: {:.2} µs{told}", figure.row, figure.micros());
+            eprintln!("    {name}: {:.2} µs{told}", figure.micros());
             let run = Run {
-                broker: broker.to_owned(),
+                broker: broker.name.clone(),
                 round,
                 peak,
                 figure,
             };
-            match self.rows.iter_mut().find(|line| line.name == run.figure.row) {
+            match self.rows.iter_mut().find(|line| line.name == name) {
                 Some(line) => line.runs.push(run),
                 None => self.rows.push(Line {
-                    name: run.figure.row.clone(),
+                    name,
+                    table: row.table,
                     runs: vec![run],
                 }),
             }
         }
     }
 
+    /// The brokers of a table, in the order of the configuration.
+    pub(crate) fn brokers(&self, of: Table) -> Vec<&str> {
+        let brokers = self.brokers.iter().filter(|(table, _)| *table == of);
+        brokers.map(|(_, name)| name.as_str()).collect()
+    }
+
     /// Every figure of every run.
-    pub(crate) fn json(&self) -> io::Result<String> {
-        let runs = self.rows.iter().flat_map(|line| &line.runs);
-        let records: Vec<_> = runs.map(Run::record).collect();
+    pub(crate) fn json<'a>(&'a self) -> io::Result<String> {
+        let of_line = |line: &'a Line| line.runs.iter().map(|run| run.record(&line.name));
+        let records: Vec<_> = self.rows.iter().flat_map(of_line).collect();
         serde_json::to_string_pretty(&records).map_err(io::Error::other)
     }
 }
@@ -123,14 +148,13 @@ impl Line {
 }
 
 impl Run {
-    fn record(&self) -> Record<'_> {
+    fn record<'a>(&'a self, row: &'a str) -> Record<'a> {
         let Figure {
-            row,
             units,
-            spent,
             faults,
             bytes_each,
             latency,
+            ..
         } = &self.figure;
         Record {
             row,
@@ -138,7 +162,7 @@ impl Run {
             round: self.round,
             units: *units,
             cpu_us_each: self.figure.micros(),
-            per_second: *units as f64 / spent.wall.as_secs_f64(),
+            per_second: self.figure.per_second(),
             lost: faults.lost,
             twice: faults.twice,
             disordered: faults.disordered,
@@ -147,7 +171,9 @@ impl Run {
             bytes_each: *bytes_each,
             latency_us: latency.map(|latency| Percentiles {
                 p50: micros(latency.p50),
+                p90: micros(latency.p90),
                 p99: micros(latency.p99),
+                p999: micros(latency.p999),
                 max: micros(latency.max),
             }),
         }

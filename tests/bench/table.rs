@@ -1,48 +1,88 @@
 //! The report as tables that people read: medians of all rounds, and what went wrong.
 
 use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
 
-use crate::ledger::Faults;
+use broker_loadgen::{Faults, Latency};
+
 use crate::report::{Line, Report, Run, median, micros};
+use crate::rows::Table;
 
 /// The broker that others are compared with, if it takes part.
 const FLOOR: &str = "floor";
 
-/// Returns the tables in Markdown: CPU time, latency, memory.
+/// The chain that others are compared with.
+const NO_CHAIN: &str = "no chain";
+
+/// The marks in a page between which the tables stand.
+const MARKS: [&str; 2] = [
+    "<!-- tables: made by the benchmark -->",
+    "<!-- end of the tables -->",
+];
+
+/// Returns the tables in Markdown: CPU time, latency, memory, plugins.
 pub(crate) fn markdown(report: &Report) -> String {
     let mut text = String::new();
+    let main = Table::Brokers;
     section(
         &mut text,
         report,
+        main,
         "CPU µs of the broker for each message delivered or connection (× the floor)",
         cpu,
     );
-    section(&mut text, report, "Latency in µs: p50 / p99 / max", latency);
-    section(&mut text, report, "Resident bytes for each", bytes_each);
-    section(&mut text, report, "Resident MiB at the most", peak);
+    section(&mut text, report, main, "Latency in µs: p50 / p99 / max", latency);
+    section(&mut text, report, main, "Resident bytes for each", bytes_each);
+    section(&mut text, report, main, "Resident MiB at the most", peak);
+    section(
+        &mut text,
+        report,
+        Table::Plugins,
+        "CPU µs of Jackfield for each message delivered, by chain (ns more than without a chain)",
+        hooks,
+    );
     for failure in &report.failures {
         let _ = writeln!(text, "\n**Failed:** {failure}");
     }
     text
 }
 
+/// Puts the tables into a page, between its marks.
+pub(crate) fn put(page: &Path, tables: &str) -> io::Result<()> {
+    let text = std::fs::read_to_string(page)?;
+    let text = between(&text, tables)
+        .ok_or_else(|| io::Error::other(format!("{}: no lines {MARKS:?}", page.display())))?;
+    std::fs::write(page, text)
+}
+
+fn between(page: &str, tables: &str) -> Option<String> {
+    let [begin, end] = MARKS;
+    let (before, rest) = page.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n{tables}\n{end}{after}"))
+}
+
 type Cell = fn(&Line, &str) -> Option<String>;
 
 /// Writes a table of the rows that have something to say.
-fn section(text: &mut String, report: &Report, title: &str, cell: Cell) {
+fn section(text: &mut String, report: &Report, table: Table, title: &str, cell: Cell) {
+    let brokers = report.brokers(table);
     let lines: Vec<_> = report
         .rows
         .iter()
+        .filter(|line| line.table == table)
         .filter_map(|line| {
-            let cells: Vec<_> = report.brokers.iter().map(|broker| cell(line, broker)).collect();
+            let cells: Vec<_> = brokers.iter().map(|broker| cell(line, broker)).collect();
             cells.iter().any(Option::is_some).then_some((line, cells))
         })
         .collect();
     if lines.is_empty() {
         return;
     }
-    let _ = writeln!(text, "\n**{title}**\n\n| row | {} |", report.brokers.join(" | "));
-    let _ = writeln!(text, "|---|{}", "---|".repeat(report.brokers.len()));
+    let _ = writeln!(text, "\n**{title}**\n\n| row | {} |", brokers.join(" | "));
+    let _ = writeln!(text, "|---|{}", "---|".repeat(brokers.len()));
     for (line, cells) in lines {
         let cells: Vec<_> = cells
             .into_iter()
@@ -52,25 +92,40 @@ fn section(text: &mut String, report: &Report, title: &str, cell: Cell) {
     }
 }
 
-fn cpu(line: &Line, broker: &str) -> Option<String> {
+/// CPU time, and how much more than without a chain in the same round.
+fn hooks(line: &Line, broker: &str) -> Option<String> {
     let all = line.values(broker, |run| Some(run.figure.micros()));
     let mut cell = short(median(all)?);
-    if broker != FLOOR
-        && let Some(times) = median(times_floor(line, broker))
+    if broker != NO_CHAIN
+        && let Some(more) = median(beside(line, broker, NO_CHAIN, |mine, other| {
+            (mine - other) * 1000.0
+        }))
     {
-        let _ = write!(cell, " (×{times:.2})");
+        let _ = write!(cell, " ({more:+.0})");
     }
     cell.push_str(&wrong(line, broker));
     Some(cell)
 }
 
-/// The ratios to the floor, each within its round.
-fn times_floor(line: &Line, broker: &str) -> Vec<f64> {
+/// What becomes of a broker's CPU time and that of another in the same round, in every round.
+fn beside(line: &Line, broker: &str, other: &str, of: impl Fn(f64, f64) -> f64) -> Vec<f64> {
     line.values(broker, |run| {
-        let same_round = |other: &&Run| other.broker == FLOOR && other.round == run.round;
-        let floor = line.runs.iter().find(same_round)?;
-        Some(run.figure.micros() / floor.figure.micros())
+        let same_round = |run_of: &&Run| run_of.broker == other && run_of.round == run.round;
+        let other = line.runs.iter().find(same_round)?;
+        Some(of(run.figure.micros(), other.figure.micros()))
     })
+}
+
+fn cpu(line: &Line, broker: &str) -> Option<String> {
+    let all = line.values(broker, |run| Some(run.figure.micros()));
+    let mut cell = short(median(all)?);
+    if broker != FLOOR
+        && let Some(times) = median(beside(line, broker, FLOOR, |mine, floor| mine / floor))
+    {
+        let _ = write!(cell, " (×{times:.2})");
+    }
+    cell.push_str(&wrong(line, broker));
+    Some(cell)
 }
 
 /// What went wrong in all rounds together; empty if nothing did.
@@ -97,7 +152,7 @@ fn wrong(line: &Line, broker: &str) -> String {
 }
 
 fn latency(line: &Line, broker: &str) -> Option<String> {
-    let of = |pick: fn(&crate::scenario::Latency) -> std::time::Duration| {
+    let of = |pick: fn(&Latency) -> Duration| {
         median(line.values(broker, |run| {
             run.figure.latency.as_ref().map(|all| micros(pick(all)))
         }))
@@ -120,5 +175,19 @@ fn short(value: f64) -> String {
     match value {
         value if value < 10.0 => format!("{value:.2}"),
         value => format!("{value:.1}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_replace_what_stood_between_the_marks() {
+        let [begin, end] = MARKS;
+        let page = format!("a\n{begin}\nold\n{end}\nb\n");
+        let new = between(&page, "new").unwrap();
+        assert_eq!(new, format!("a\n{begin}\nnew\n{end}\nb\n"));
+        assert_eq!(between("no marks", "new"), None);
     }
 }

@@ -45,6 +45,12 @@ const ROWS: [Row; 16] = [
         never: &["tokio", "mio", "socket2", "getrandom", "rand"],
     },
     Row {
+        who: "broker-loadgen",
+        ours: Only(&["broker-types", "broker-proto"]),
+        outside: Only(&["rustix", "thiserror"]),
+        never: &["tokio"],
+    },
+    Row {
         who: "plugin-api",
         ours: Only(&["broker-types"]),
         outside: Only(&["bytes", "thiserror", "tracing", "async-trait"]),

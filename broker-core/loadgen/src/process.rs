@@ -6,12 +6,18 @@ use std::time::Duration;
 
 /// A process under measurement.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Process(pub(crate) u32);
+pub struct Process(
+    /// Its number.
+    pub u32,
+);
 
 impl Process {
     /// CPU time, user and system, of all threads. From `schedstat`, which counts nanoseconds; `stat` counts hundredths
     /// of a second.
-    pub(crate) fn cpu(self) -> io::Result<Duration> {
+    ///
+    /// # Errors
+    /// There is no such process, or it isn't ours to look at.
+    pub fn cpu(self) -> io::Result<Duration> {
         let mut nanos = 0;
         for thread in fs::read_dir(format!("/proc/{}/task", self.0))? {
             // A thread may end while we look.
@@ -24,12 +30,18 @@ impl Process {
     }
 
     /// Resident bytes.
-    pub(crate) fn resident(self) -> io::Result<u64> {
+    ///
+    /// # Errors
+    /// There is no such process, or it isn't ours to look at.
+    pub fn resident(self) -> io::Result<u64> {
         self.status("VmRSS:")
     }
 
     /// The most resident bytes it had.
-    pub(crate) fn peak(self) -> io::Result<u64> {
+    ///
+    /// # Errors
+    /// There is no such process, or it isn't ours to look at.
+    pub fn peak(self) -> io::Result<u64> {
         self.status("VmHWM:")
     }
 

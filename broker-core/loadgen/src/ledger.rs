@@ -25,12 +25,23 @@ pub(crate) enum Spread {
 
 /// What went wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Faults {
-    pub(crate) lost: u64,
-    pub(crate) twice: u64,
-    pub(crate) disordered: u64,
-    /// Acknowledged with an error.
-    pub(crate) refused: u64,
+pub struct Faults {
+    /// Deliveries that were due and never came.
+    pub lost: u64,
+    /// Deliveries that had come before.
+    pub twice: u64,
+    /// Deliveries that came after a later message of the same publisher.
+    pub disordered: u64,
+    /// Messages that were acknowledged with an error.
+    pub refused: u64,
+}
+
+impl Faults {
+    /// Tells whether nothing went wrong.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 #[derive(Clone, Default)]

@@ -1,15 +1,13 @@
 //! One publisher that waits for acknowledgements only, and one receiver that takes what comes: the two halves of what is
 //! kept and handed out later.
 
-use std::io;
+use broker_types::ProtocolVersion;
 
-use jackfield_tests::wire::Version;
-
-use super::traffic::answer;
-use super::{PATIENCE, gave_up};
+use super::{PATIENCE, waited};
 use crate::clients::{Clients, Outs, Talk};
 use crate::ledger::Ledger;
-use crate::packet::{CONNACK, Frame, PUBACK, PUBLISH, Template, stamp};
+use crate::packet::{CONNACK, Frame, PUBACK, PUBLISH, Template, answer, stamp};
+use crate::{Faults, LoadError};
 
 /// Publishes one QoS 1 message after the other.
 pub(super) struct Publishing {
@@ -21,7 +19,7 @@ pub(super) struct Publishing {
     pub(super) window: u64,
     sent: u64,
     acked: u64,
-    pub(super) refused: u64,
+    refused: u64,
 }
 
 impl Publishing {
@@ -39,17 +37,22 @@ impl Publishing {
     }
 
     /// Publishes until all is acknowledged.
-    pub(super) fn run(&mut self, clients: &mut Clients) -> io::Result<()> {
-        self.round_ends(clients.outs());
-        match clients.talk(PATIENCE, self)? {
-            true => Ok(()),
-            false => Err(gave_up("publishing")),
+    pub(super) fn run(&mut self, clients: &mut Clients) -> Result<(), LoadError> {
+        self.round_ends(clients.outs())?;
+        waited(clients.talk(PATIENCE, self)?, "publishing")
+    }
+
+    /// What the acknowledgements said.
+    pub(super) fn faults(&self) -> Faults {
+        Faults {
+            refused: self.refused,
+            ..Faults::default()
         }
     }
 }
 
 impl Talk for Publishing {
-    fn packet(&mut self, _: &mut Outs, _: usize, frame: &Frame<'_>) -> io::Result<()> {
+    fn packet(&mut self, _: &mut Outs, _: usize, frame: &Frame<'_>) -> Result<(), LoadError> {
         if frame.kind() == PUBACK {
             self.acked += 1;
             self.refused += u64::from(frame.body().get(2).is_some_and(|&code| code >= 0x80));
@@ -57,10 +60,10 @@ impl Talk for Publishing {
         Ok(())
     }
 
-    fn round_ends(&mut self, outs: &mut Outs) {
+    fn round_ends(&mut self, outs: &mut Outs) -> Result<(), LoadError> {
         let until = (self.acked + self.window).min(self.count);
         if self.sent == until {
-            return;
+            return Ok(());
         }
         outs.send_with(self.who, |out| {
             for number in self.sent..until {
@@ -71,6 +74,7 @@ impl Talk for Publishing {
             }
         });
         self.sent = until;
+        Ok(())
     }
 
     fn done(&self) -> bool {
@@ -80,27 +84,28 @@ impl Talk for Publishing {
 
 /// Takes messages, in any order if they are retained, and acknowledges them.
 pub(super) struct Receiving {
+    pub(super) version: ProtocolVersion,
     pub(super) ledger: Ledger,
     pub(super) count: u64,
 }
 
 impl Receiving {
     /// Takes messages until all came. False: the rest never did.
-    pub(super) fn run(&mut self, clients: &mut Clients) -> io::Result<bool> {
+    pub(super) fn run(&mut self, clients: &mut Clients) -> Result<bool, LoadError> {
         clients.talk(PATIENCE, self)
     }
 }
 
 impl Talk for Receiving {
-    fn packet(&mut self, outs: &mut Outs, from: usize, frame: &Frame<'_>) -> io::Result<()> {
+    fn packet(&mut self, outs: &mut Outs, from: usize, frame: &Frame<'_>) -> Result<(), LoadError> {
         match frame.kind() {
             PUBLISH => {}
-            CONNACK if frame.body()[1] != 0 => return Err(io::Error::other("connection refused")),
+            CONNACK if frame.body()[1] != 0 => return Err(LoadError::connack(frame, self.version)),
             _ => return Ok(()),
         }
-        let (publisher, number) = stamp(frame.payload(Version::V311))
+        let (publisher, number) = stamp(frame.payload(self.version))
             .filter(|&(publisher, number)| publisher == 0 && number < self.count)
-            .ok_or_else(|| io::Error::other("a message that nobody sent"))?;
+            .ok_or_else(|| LoadError::unexpected(frame))?;
         if frame.qos() > 0 {
             outs.send(from, &answer(PUBACK, frame.id()));
         }

@@ -11,6 +11,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 
+use crate::LoadError;
 use crate::packet::{Frame, cut};
 
 /// Bytes read at once: a round's worth of small packets, or a few large ones.
@@ -18,7 +19,7 @@ const READ_BYTES: usize = 512 * 1024;
 const EVENTS: usize = 1024;
 
 /// Connections by number, in the order in which they were added.
-pub(crate) struct Clients {
+pub struct Clients {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
     sockets: Vec<Option<Socket>>,
@@ -27,38 +28,54 @@ pub(crate) struct Clients {
     write_through: bool,
 }
 
+#[derive(Debug)]
 struct Socket {
     stream: TcpStream,
     /// The beginning of a packet whose end has not come.
     rest: Vec<u8>,
+    /// Nothing is read any more.
+    deaf: bool,
 }
 
 /// What is to be written, by connection.
-#[derive(Default)]
-pub(crate) struct Outs {
+#[derive(Debug, Default)]
+pub struct Outs {
     buffers: Vec<Vec<u8>>,
     dirty: Vec<usize>,
     closing: Vec<usize>,
 }
 
 /// What the program does with what comes.
-pub(crate) trait Talk {
+pub trait Talk {
     /// A packet came.
-    fn packet(&mut self, outs: &mut Outs, from: usize, frame: &Frame<'_>) -> io::Result<()>;
+    ///
+    /// # Errors
+    /// The load can't go on.
+    fn packet(&mut self, outs: &mut Outs, from: usize, frame: &Frame<'_>) -> Result<(), LoadError>;
 
     /// The other side closed the connection.
-    fn closed(&mut self, who: usize) -> io::Result<()> {
-        Err(io::Error::other(format!("the broker closed connection {who}")))
+    ///
+    /// # Errors
+    /// The load can't go on; by default it can't.
+    fn closed(&mut self, who: usize) -> Result<(), LoadError> {
+        Err(LoadError::Closed(who))
     }
 
     /// The watched descriptor is readable.
-    fn woken(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The load can't go on.
+    fn woken(&mut self) -> Result<(), LoadError> {
         Ok(())
     }
 
     /// All that came in this round has been told.
-    fn round_ends(&mut self, outs: &mut Outs) {
+    ///
+    /// # Errors
+    /// The load can't go on.
+    fn round_ends(&mut self, outs: &mut Outs) -> Result<(), LoadError> {
         let _nothing_more = outs;
+        Ok(())
     }
 
     /// Whether the talk is over.
@@ -69,12 +86,12 @@ pub(crate) trait Talk {
 
 impl Outs {
     /// Appends to what goes to a connection at the end of the round.
-    pub(crate) fn send(&mut self, to: usize, bytes: &[u8]) {
+    pub fn send(&mut self, to: usize, bytes: &[u8]) {
         self.send_with(to, |buffer| buffer.extend_from_slice(bytes));
     }
 
     /// Lets `append` write to what goes to a connection at the end of the round.
-    pub(crate) fn send_with(&mut self, to: usize, append: impl FnOnce(&mut Vec<u8>)) {
+    pub fn send_with(&mut self, to: usize, append: impl FnOnce(&mut Vec<u8>)) {
         let buffer = &mut self.buffers[to];
         if buffer.is_empty() {
             self.dirty.push(to);
@@ -82,15 +99,32 @@ impl Outs {
         append(buffer);
     }
 
+    /// Bytes that wait to be written to a connection.
+    #[must_use]
+    pub fn waiting(&self, to: usize) -> usize {
+        self.buffers[to].len()
+    }
+
     /// Closes a connection after its packet has been handled.
-    pub(crate) fn close(&mut self, who: usize) {
+    pub fn close(&mut self, who: usize) {
         self.closing.push(who);
+    }
+}
+
+impl std::fmt::Debug for Clients {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Clients")
+            .field("sockets", &self.sockets)
+            .finish_non_exhaustive()
     }
 }
 
 impl Clients {
     /// Makes an empty set.
-    pub(crate) fn new() -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The system has no epoll for us.
+    pub fn new() -> io::Result<Self> {
         Ok(Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             events: Vec::with_capacity(EVENTS),
@@ -102,19 +136,26 @@ impl Clients {
     }
 
     /// Writes after each packet instead of once a round.
-    pub(crate) fn write_through(mut self) -> Self {
+    #[must_use]
+    pub fn write_through(mut self) -> Self {
         self.write_through = true;
         self
     }
 
     /// Watches a descriptor that is no connection; it is told as [`Talk::woken`].
-    pub(crate) fn watch(&self, other: impl AsFd) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// It can't be watched.
+    pub fn watch(&self, other: impl AsFd) -> io::Result<()> {
         let token = EventData::new_u64(WATCHED);
         Ok(epoll::add(&self.epoll, other, token, EventFlags::IN)?)
     }
 
     /// Adds a connection and returns its number.
-    pub(crate) fn add(&mut self, stream: TcpStream) -> io::Result<usize> {
+    ///
+    /// # Errors
+    /// It can't be watched.
+    pub fn add(&mut self, stream: TcpStream) -> io::Result<usize> {
         let who = self.sockets.len();
         self.sockets.push(None);
         self.outs.buffers.push(Vec::new());
@@ -123,7 +164,10 @@ impl Clients {
     }
 
     /// Puts another connection in the place of one that was closed.
-    pub(crate) fn put(&mut self, who: usize, stream: TcpStream) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// It can't be watched.
+    pub fn put(&mut self, who: usize, stream: TcpStream) -> io::Result<()> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         // Edge-triggered for both directions: never an `epoll_ctl` later.
@@ -133,23 +177,34 @@ impl Clients {
         self.sockets[who] = Some(Socket {
             stream,
             rest: Vec::new(),
+            deaf: false,
         });
         Ok(())
     }
 
     /// Closes a connection; its number stays taken.
-    pub(crate) fn close(&mut self, who: usize) {
+    pub fn close(&mut self, who: usize) {
         self.sockets[who] = None;
         self.outs.buffers[who] = Vec::new();
     }
 
+    /// Reads nothing from a connection any more, as a client that hangs.
+    pub fn deafen(&mut self, who: usize) {
+        if let Some(socket) = &mut self.sockets[who] {
+            socket.deaf = true;
+        }
+    }
+
     /// What is to be written.
-    pub(crate) fn outs(&mut self) -> &mut Outs {
+    pub fn outs(&mut self) -> &mut Outs {
         &mut self.outs
     }
 
     /// Talks until it is over or nothing came for so long. False: nothing came.
-    pub(crate) fn talk(&mut self, patience: Duration, talk: &mut impl Talk) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// The talk says so, or the system.
+    pub fn talk(&mut self, patience: Duration, talk: &mut impl Talk) -> Result<bool, LoadError> {
         let mut last = Instant::now();
         while !talk.done() {
             if self.round(LOOK_UP, talk)? {
@@ -162,9 +217,12 @@ impl Clients {
     }
 
     /// Writes what there is, waits for something to happen and tells what it was. True: something was.
-    pub(crate) fn round(&mut self, timeout: Duration, talk: &mut impl Talk) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// The talk says so, or the system.
+    pub fn round(&mut self, timeout: Duration, talk: &mut impl Talk) -> Result<bool, LoadError> {
         self.flush();
-        let timeout = Timespec::try_from(timeout).map_err(|_| Errno::INVAL)?;
+        let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
         let mut events = std::mem::take(&mut self.events);
         match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -175,11 +233,11 @@ impl Clients {
             self.event(event.data.u64(), event.flags, talk)?;
         }
         self.events = events;
-        talk.round_ends(&mut self.outs);
+        talk.round_ends(&mut self.outs)?;
         Ok(happened)
     }
 
-    fn event(&mut self, token: u64, flags: EventFlags, talk: &mut impl Talk) -> io::Result<()> {
+    fn event(&mut self, token: u64, flags: EventFlags, talk: &mut impl Talk) -> Result<(), LoadError> {
         if token == WATCHED {
             return talk.woken();
         }
@@ -194,10 +252,12 @@ impl Clients {
         Ok(())
     }
 
-    fn read(&mut self, who: usize, to_the_end: bool, talk: &mut impl Talk) -> io::Result<()> {
+    fn read(&mut self, who: usize, to_the_end: bool, talk: &mut impl Talk) -> Result<(), LoadError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut closed = false;
-        while let Some(socket) = &mut self.sockets[who] {
+        while let Some(socket) = &mut self.sockets[who]
+            && !socket.deaf
+        {
             buffer.clear();
             buffer.append(&mut socket.rest);
             let room = buffer.capacity() - buffer.len();
@@ -210,8 +270,8 @@ impl Clients {
                 }
             };
             let mut at = 0;
-            while let Some(frame) = cut(&buffer[at..]) {
-                at += frame.len();
+            while let Some(frame) = cut(&buffer[at..])? {
+                at += frame.size();
                 talk.packet(&mut self.outs, who, &frame)?;
                 if self.write_through {
                     self.flush();
