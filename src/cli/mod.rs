@@ -1,5 +1,7 @@
 //! The command line: what there is to say, and which file does it. Each command is a file of its own.
 
+#[cfg(target_os = "linux")]
+mod bench;
 mod chain;
 mod check;
 mod client;
@@ -59,6 +61,9 @@ enum Command {
     /// Subscribe and print what comes
     #[command(name = "sub")]
     Subscribe(Box<subscribe::Subscribe>),
+    /// Load a broker and tell how fast it is
+    #[cfg(target_os = "linux")]
+    Bench(bench::Bench),
     /// Show what is configured
     #[command(subcommand)]
     Config(config::Config),
@@ -96,6 +101,8 @@ impl Command {
             Self::Explain(command) => command.run(),
             Self::Publish(command) => command.run(),
             Self::Subscribe(command) => command.run(),
+            #[cfg(target_os = "linux")]
+            Self::Bench(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Chain(command) => command.run(),
             Self::Passwd(command) => command.run(),

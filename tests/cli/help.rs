@@ -2,7 +2,7 @@
 
 use crate::program::run;
 
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 18] = [
     &[],
     &["run"],
     &["init"],
@@ -10,6 +10,7 @@ const COMMANDS: [&[&str]; 17] = [
     &["explain"],
     &["pub"],
     &["sub"],
+    &["bench"],
     &["config"],
     &["config", "show"],
     &["config", "schema"],
@@ -45,6 +46,7 @@ fn exit_codes_are_told() {
         (&[][..], &["0", "1", "2", "69", "70", "74", "77", "78"][..]),
         (&["pub"], &["0", "1", "69"]),
         (&["sub"], &["0", "1", "27", "69"]),
+        (&["bench"], &["0", "1", "69"]),
     ] {
         let args: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
         let help = run(&args).out;

@@ -3,6 +3,8 @@
 //! What a command does with its arguments is tested beside it, in `src/cli`; here is only what needs a process.
 #![forbid(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+mod bench;
 mod check;
 mod clients;
 mod help;

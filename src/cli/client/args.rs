@@ -225,7 +225,8 @@ pub(crate) fn qos(text: &str) -> Result<QoS, String> {
         .ok_or_else(|| "must be 0, 1 or 2".to_owned())
 }
 
-fn version(text: &str) -> Result<ProtocolVersion, String> {
+/// Reads `5`, `311` or `31`, with or without `mqttv` before it.
+pub(crate) fn version(text: &str) -> Result<ProtocolVersion, String> {
     match text.strip_prefix("mqttv").unwrap_or(text) {
         "5" | "5.0" => Ok(ProtocolVersion::V5),
         "311" | "3.1.1" => Ok(ProtocolVersion::V311),

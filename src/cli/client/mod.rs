@@ -6,7 +6,7 @@ mod format;
 mod link;
 mod properties;
 
-pub(crate) use args::{Connection, qos};
+pub(crate) use args::{Connection, qos, version};
 pub(crate) use format::{Received, Style};
 pub(crate) use link::{Happened, Incoming, Link};
 pub(crate) use properties::Packet;
