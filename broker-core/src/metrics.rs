@@ -113,7 +113,7 @@ counters! {
     retained_refused,
     /// Reads of a client put off because of its rate limit.
     rate_limited,
-    /// Panics in a connection's task; each cost its connection.
+    /// Panics in a connection; each cost its connection.
     panics,
 }
 

@@ -23,7 +23,6 @@ use crate::engine::shard::{Job, Shard};
 use crate::error::StartError;
 use crate::hooks::{Concluded, FaultAction, Trace, Turn, Verdict};
 use crate::listener::ChainRef;
-use crate::net::Socket;
 use crate::start::{self, Running};
 
 /// How long one act may take, all plugins together.
@@ -309,8 +308,7 @@ async fn play(
         said_goodbye: false,
     };
     player.connect(actor)?;
-    let socket = Socket::Unix(UnixStream::from_std(theirs)?);
-    connection::admit(shard, listener, socket, actor.peer);
+    connection::admit(shard, listener, theirs.into(), actor.peer);
     match tokio::time::timeout(ACT_MAX, player.run()).await {
         Ok(result) => result?,
         Err(_) => return Err(RehearsalError::TooLong),

@@ -19,12 +19,13 @@ use crate::connection;
 use crate::engine::core::{Core, JOBS};
 use crate::engine::listener::ListenerState;
 use crate::engine::memory::memory_max_default;
+use crate::engine::seats::Seats;
 use crate::engine::shard::{Job, Shard};
 use crate::error::{StartError, StartProblem};
 use crate::hooks::{ChainSet, EventHub, HookMask};
 use crate::host::PluginHost;
 use crate::listener::{ChainRef, Listener};
-use crate::net::Bound;
+use crate::net::{Bound, Poller};
 use crate::settings::Settings;
 use crate::store::{self, CHUNK, Journal, OVERHEAD, Recovered, Recovering};
 
@@ -575,8 +576,14 @@ fn spawn_shard(core: Arc<Core>, index: usize, jobs: mpsc::Receiver<Job>) -> std:
         .spawn(move || {
             let local = tokio::task::LocalSet::new();
             local.block_on(&runtime, async move {
-                let shard = Shard::new(core, index);
-                shard.run(jobs, end).await;
+                match Poller::new() {
+                    Ok((poller, registrar)) => {
+                        let shard = Shard::new(core, index, Seats::new(registrar));
+                        shard.run(poller, jobs, end).await;
+                    }
+                    // Whoever has work for it finds out.
+                    Err(error) => tracing::error!(%error, "a worker cannot watch sockets"),
+                }
             });
             drop(local);
             drop(runtime);

@@ -152,7 +152,7 @@ impl Newcomer {
             self.came.reserve_exact(self.came.len().max(FIRST_READ));
             self.came_bytes.set(self.came.capacity());
         }
-        match poll_fn(|cx| self.socket.poll_read_to_end_of(cx, &mut self.came)).await {
+        match poll_fn(|_| self.socket.poll_read_to_end_of(&mut self.came)).await {
             Ok(Read::More(n) | Read::Drained(n)) => {
                 self.shard.metrics.bytes_received.add(n as u64);
                 Ok(true)
@@ -601,9 +601,7 @@ impl Newcomer {
         metrics.sent.frame(bytes);
         let write = async {
             while !bytes.is_empty() {
-                if poll_fn(|cx| self.socket.poll_write_ready(cx)).await.is_err() {
-                    return;
-                }
+                poll_fn(|_| self.socket.poll_write_ready()).await;
                 match self.socket.try_send(&[IoSlice::new(bytes)]) {
                     Ok(sent) => {
                         metrics.bytes_sent.add(sent as u64);
@@ -746,11 +744,12 @@ impl Connection {
     fn watch(&mut self, keep_alive_secs: u16) {
         if let Some(within) = keep_alive_limit(keep_alive_secs) {
             let now = self.shard.now();
-            self.beat = Some(self.shard.wheel.borrow_mut().watch(
-                now,
-                within,
-                (self.session.clone(), self.handle),
-            ));
+            let beat = self
+                .shard
+                .wheel
+                .borrow_mut()
+                .watch(now, within, self.socket.clone());
+            self.beat = Some(beat);
         }
     }
 }

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use plugin_api::{ClientView, EventKind};
 use tokio::time::Sleep;
 
+use super::Open;
 use super::held::Looking;
 use super::parked::Parked;
 use super::publish::Rate;
@@ -30,6 +31,7 @@ use crate::engine::core::tell;
 use crate::engine::listener::ListenerState;
 use crate::engine::memory::PartialBytes;
 use crate::engine::retain::Feeds;
+use crate::engine::seats::{Occupant, Occupy};
 use crate::engine::session::{Kick, Session};
 use crate::engine::shard::{READ_BYTES, Shard, write_out};
 use crate::engine::wheel::BeatKey;
@@ -99,6 +101,8 @@ pub(super) struct Connection {
     pub(super) interest: InterestCache,
     /// The Session was given back.
     detached: bool,
+    /// Absent before it has its seat.
+    open: Option<Open>,
 }
 
 /// What few connections need.
@@ -201,7 +205,6 @@ struct Signals {
     held: bool,
     outbox_full: bool,
     settled: Vec<(Token, ReasonCode)>,
-    late: bool,
 }
 
 /// What was heard of the client in one wake.
@@ -215,11 +218,20 @@ enum Heard {
     Something,
 }
 
-/// Runs a connection to its end.
-pub(super) async fn run(mut connection: Box<Connection>) {
-    let end = std::future::poll_fn(|cx| connection.poll(cx)).await;
-    // Boxed: most of the time a connection isn't ending.
-    Box::pin(connection.finish(end)).await;
+impl Occupy for Connection {
+    fn go_on(self: Pin<Box<Self>>, cx: &mut Context<'_>) -> Option<Occupant> {
+        let mut connection = Pin::into_inner(self);
+        match connection.poll(cx) {
+            Poll::Pending => Some(Box::into_pin(connection)),
+            Poll::Ready(end) => {
+                let ending: Occupant = Box::pin(async {
+                    connection.finish(end).await;
+                    None
+                });
+                ending.go_on(cx)
+            }
+        }
+    }
 }
 
 #[allow(
@@ -270,7 +282,14 @@ impl Connection {
             acl: AclCache::default(),
             interest: InterestCache::default(),
             detached: false,
+            open: None,
         })
+    }
+
+    /// Returns it as what sits at a seat from now on, open for as long as it lives.
+    pub(super) fn seated(mut self: Box<Self>, open: Open) -> Occupant {
+        self.open = Some(open);
+        Box::into_pin(self)
     }
 
     /// Returns what few connections need, to note something in it.
@@ -281,13 +300,13 @@ impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.shard.read_clock();
         self.heard = Heard::Unknown;
-        let signals = match self.signals(cx) {
+        let late = self.socket.take_late();
+        let signals = match self.signals() {
             Some(Signals { kick: Some(kick), .. }) => return Poll::Ready(kick.into()),
             Some(signals) => signals,
             // Another connection has the Session.
             None => return Poll::Ready(End::silent(ReasonCode::SessionTakenOver, true)),
         };
-        let late = signals.late;
         match self.advance(cx, signals) {
             // [MQTT-3.1.2-22], unless something has come meanwhile, or would if it were read.
             Ok(()) if late && self.heard == Heard::Nothing => {
@@ -299,16 +318,9 @@ impl Connection {
     }
 
     /// Looks at what others want. `None`: the Session is no longer this connection's.
-    fn signals(&mut self, cx: &mut Context<'_>) -> Option<Signals> {
+    fn signals(&mut self) -> Option<Signals> {
         let mut state = self.session.lock();
         let link = state.link_of(self.handle)?;
-        if link
-            .waker
-            .as_ref()
-            .is_none_or(|waker| !waker.will_wake(cx.waker()))
-        {
-            link.waker = Some(cx.waker().clone());
-        }
         let outbox_full = link.out.len() >= link.outbox_bytes_max;
         link.wants_drained |= outbox_full;
         // What was held back may have been released by a thread that writes nothing.
@@ -320,7 +332,6 @@ impl Connection {
             held: link.held,
             outbox_full,
             settled: std::mem::take(&mut link.settled),
-            late: std::mem::take(&mut link.late),
         })
     }
 
@@ -363,7 +374,7 @@ impl Connection {
             }
             if let Some(parked) = &mut self.parked {
                 let Poll::Ready(resumed) = parked.poll(cx) else {
-                    return self.read_ahead(cx).map(drop);
+                    return self.read_ahead().map(drop);
                 };
                 self.parked = None;
                 self.resume(resumed)?;
@@ -373,7 +384,7 @@ impl Connection {
                 return Ok(());
             }
             if self.is_waiting_for_acceptance() {
-                self.read_ahead(cx)?;
+                self.read_ahead()?;
                 // What it waits for will never come.
                 return match self.closed && self.shard.core.has_store_failed() {
                     true => Err(End::silent(ReasonCode::UnspecifiedError, false)),
@@ -402,7 +413,7 @@ impl Connection {
         {
             if throttled.as_mut().poll(cx).is_ready() {
                 rare.throttled = None;
-            } else if !self.read_ahead(cx)? {
+            } else if !self.read_ahead()? {
                 return Ok(true);
             }
         }
@@ -425,9 +436,9 @@ impl Connection {
         loop {
             let large = self.awaited >= LARGE_PACKET;
             let read = if large {
-                self.read_large(cx)
+                self.read_large()
             } else {
-                self.read_small(cx)
+                self.read_small()
             };
             let read = match read {
                 Poll::Pending => {
@@ -448,7 +459,7 @@ impl Connection {
         }
     }
 
-    fn read_small(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, End>> {
+    fn read_small(&mut self) -> Poll<Result<Read, End>> {
         let shard = self.shard.clone();
         let mut buf = shard.take_read_buf();
         let have = self.partial.len();
@@ -459,7 +470,7 @@ impl Connection {
         let rate = self.rare.as_ref().and_then(|rare| rare.rate.as_ref());
         let most = rate.map_or(usize::MAX, Rate::read_max);
         let end = buf.len().min(have.saturating_add(most));
-        let read = self.socket.poll_read(cx, &mut buf[have..end]);
+        let read = self.socket.poll_read(&mut buf[have..end]);
         let result = match read {
             Poll::Pending => Poll::Pending,
             Poll::Ready(read) => Poll::Ready(self.came(read, &buf, have)),
@@ -486,7 +497,7 @@ impl Connection {
     }
 
     /// Reads into the packet's own memory, which never grows to more than twice of what has arrived.
-    fn read_large(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, End>> {
+    fn read_large(&mut self) -> Poll<Result<Read, End>> {
         let (have, awaited) = (self.partial.len(), self.awaited);
         // Room that is left over from other packets would take bytes of the next one.
         self.partial.shrink_to(awaited);
@@ -503,7 +514,7 @@ impl Connection {
             self.partial.reserve_exact(room - have);
             self.partial_bytes.set(self.partial.capacity());
         }
-        let read = ready!(self.socket.poll_read_to_end_of(cx, &mut self.partial));
+        let read = ready!(self.socket.poll_read_to_end_of(&mut self.partial));
         let read = match self.check_read(read) {
             Ok(read) => read,
             Err(end) => return Poll::Ready(Err(end)),
@@ -587,7 +598,7 @@ impl Connection {
 
     /// While a packet waits, or the client has to: takes a little more, answers PINGREQ, and notices the end. What came before
     /// the end is still served: a client may publish and leave. True: something came.
-    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+    fn read_ahead(&mut self) -> Result<bool, End> {
         let mut came = false;
         while !self.closed && self.partial.len() < AHEAD_MAX && self.awaited < LARGE_PACKET {
             let have = self.partial.len();
@@ -595,7 +606,7 @@ impl Connection {
                 self.partial
                     .reserve_exact(have.max(AHEAD_MIN).min(AHEAD_MAX - have));
             }
-            let Poll::Ready(read) = self.socket.poll_read_to_end_of(cx, &mut self.partial) else {
+            let Poll::Ready(read) = self.socket.poll_read_to_end_of(&mut self.partial) else {
                 self.heard_nothing();
                 break;
             };
@@ -673,10 +684,9 @@ impl Connection {
         let mut sent = 0;
         let mut failed = None;
         loop {
-            match self.socket.poll_write_ready(cx) {
+            match self.socket.poll_write_ready() {
                 Poll::Pending => break,
-                Poll::Ready(Err(error)) => failed = Some(error),
-                Poll::Ready(Ok(())) => {
+                Poll::Ready(()) => {
                     let (more, result) = write_out(&self.socket, &mut out, usize::MAX, Socket::try_send);
                     sent += more;
                     match result {
@@ -750,22 +760,20 @@ impl Connection {
             "connection ends"
         );
         // One writes at a time: a goodbye in the middle of a packet would be noise.
-        let unwritten = tokio::time::timeout(GOODBYE_MAX, std::future::poll_fn(|cx| self.poll_unwritten(cx)));
+        let unwritten = tokio::time::timeout(GOODBYE_MAX, std::future::poll_fn(|_| self.poll_unwritten()));
         if let Ok(mut out) = unwritten.await {
             self.say_goodbye(&end, &mut out);
         }
         self.detach(&end.ending);
-        // With the last handle it closes anyway, unless a plugin is waited for before.
-        if Arc::strong_count(&self.socket) > 1
-            || self.rare.as_ref().is_some_and(|rare| rare.exchanging.is_some())
-        {
+        // It closes when this connection has left its seat, unless a plugin is waited for before.
+        if self.rare.as_ref().is_some_and(|rare| rare.exchanging.is_some()) {
             self.socket.shutdown();
         }
         self.abandon_exchange().await;
     }
 
     /// Takes what is still to be written, once nobody else is writing.
-    fn poll_unwritten(&self, cx: &mut Context<'_>) -> Poll<WriteBuf> {
+    fn poll_unwritten(&self) -> Poll<WriteBuf> {
         let mut state = self.session.lock();
         let Some(link) = state.link_of(self.handle) else {
             // What was taken away is written by nobody.
@@ -773,7 +781,6 @@ impl Connection {
         };
         link.closing = true;
         if link.flushing {
-            link.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
         Poll::Ready(link.out.take())
@@ -835,7 +842,7 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// A panic in this connection's task: its Session must not stay behind.
+    /// A panic in this connection: its Session must not stay behind.
     fn drop(&mut self) {
         self.detach(&Ending {
             reason: ReasonCode::UnspecifiedError,

@@ -236,12 +236,9 @@ impl Shard {
             return true;
         };
         let mut durable = pin!(journal.durable(group));
-        let wait = poll_fn(|cx| {
-            match session.lock().link_of(handle) {
-                Some(link) if link.kick.is_none() => link.waker = Some(cx.waker().clone()),
-                _ => return Poll::Ready(false),
-            }
-            durable.as_mut().poll(cx)
+        let wait = poll_fn(|cx| match session.lock().link_of(handle) {
+            Some(link) if link.kick.is_none() => durable.as_mut().poll(cx),
+            _ => Poll::Ready(false),
         });
         let durable = tokio::time::timeout(most, wait).await.unwrap_or(false);
         if durable && let Some(link) = session.lock().link_of(handle) {
@@ -313,9 +310,7 @@ impl Shard {
             wants_drained: false,
             kick: None,
             closing: false,
-            late: false,
             settled: Vec::new(),
-            waker: None,
             chain,
             client,
             looked_at,

@@ -2,7 +2,7 @@
 //! subscriber's own queue.
 //!
 //! A receiver whose listener has hooks on delivery (or a mount) is *looked at*: its hooks are asked right here while they
-//! answer at once. When one doesn't, or others wait already, the message queues and the receiver's own task goes on
+//! answer at once. When one doesn't, or others wait already, the message queues and the receiver's own connection goes on
 //! (`connection/held.rs`), so that one slow hook stalls nobody else and the order stays.
 
 use std::rc::Rc;

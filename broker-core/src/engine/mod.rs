@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `core` | the broker's shared state, and what a broker does by itself |
 //! | `shard` | one thread: its runtime, its memory, writing out what was appended |
+//! | `seats` | what polls the connections of a shard |
 //! | `registry`, `session` | Sessions by Client Identifier, and what stands behind a Session's lock |
 //! | `attach` | a connection takes a Session, gives it back, and how a Session ends |
 //! | `sending` | what makes a Session's sending half do something, with or without records |
@@ -25,6 +26,7 @@ pub(crate) mod memory;
 pub(crate) mod pass;
 pub(crate) mod registry;
 pub(crate) mod retain;
+pub(crate) mod seats;
 pub(crate) mod sending;
 pub(crate) mod session;
 pub(crate) mod shard;

@@ -5,7 +5,7 @@
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::Wake as _;
 
 use broker_proto::{Outbound, OutboundLimits, ReceivedIds, Stored, Token, WriteBuf};
 use broker_types::{
@@ -133,12 +133,8 @@ pub(crate) struct Link {
     pub(crate) kick: Option<Kick>,
     /// The owner is about to end the connection: nobody begins to write, and whoever writes wakes it when done.
     pub(crate) closing: bool,
-    /// Nothing was read within one and a half Keep Alives; the owner knows whether that is the client's doing.
-    pub(crate) late: bool,
     /// Acknowledgements that became safe since the owner looked.
     pub(crate) settled: Vec<(Token, ReasonCode)>,
-    /// Wakes the owner's task.
-    pub(crate) waker: Option<Waker>,
     /// The chain of the listener.
     pub(crate) chain: Arc<ChainSet>,
     /// What hooks may know of the client.
@@ -207,11 +203,9 @@ impl Link {
         due
     }
 
-    /// Wakes the owner's task.
-    pub(crate) fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+    /// Wakes the owner.
+    pub(crate) fn wake(&self) {
+        self.socket.wake_by_ref();
     }
 }
 

@@ -2,15 +2,16 @@
 //! for a Session of another shard appends to that Session's output and writes it out from here, so a delivery never
 //! changes threads.
 //!
-//! Cost of a delivery: one lock, one copy of the frame. Cost of a round: one `send` for each output that was appended to,
-//! by the flusher, which runs behind all tasks that were ready before it.
+//! It goes round by round: every connection whose socket is ready goes on, then every output is written that was appended to.
+//! Cost of a delivery: one lock, one copy of the frame. Cost of a round: two questions to the system which sockets are ready
+//! (the runtime's, and the shard's own for all connections), a `recv` for each connection that is, and a `send` for each output.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use broker_proto::{OutgoingScratch, WriteBuf};
 use broker_types::{ClientHandle, PacketId, ReasonCode, Timestamp};
@@ -18,10 +19,11 @@ use tokio::sync::{mpsc, watch};
 
 use super::core::Core;
 use super::memory::Others;
+use super::seats::Seats;
 use super::session::{Kick, Session};
 use super::wheel::Wheel;
 use crate::metrics::ShardMetrics;
-use crate::net::Socket;
+use crate::net::{Poller, Socket};
 use crate::routing::TopicCache;
 use crate::store::{Group, Journal, Transaction, Waiter};
 use crate::sys::SysTree;
@@ -50,8 +52,10 @@ pub(crate) struct Shard {
     pub(crate) index: usize,
     /// What it counts.
     pub(crate) metrics: Arc<ShardMetrics>,
-    /// Keep Alives; whoever owns what is late is told.
-    pub(crate) wheel: RefCell<Wheel<(Arc<Session>, ClientHandle)>>,
+    /// Its connections.
+    pub(crate) seats: Seats,
+    /// Keep Alives; whoever is late is told.
+    pub(crate) wheel: RefCell<Wheel<Arc<Socket>>>,
     /// Where every read of this shard goes first.
     read_buf: RefCell<Vec<u8>>,
     /// Answers of one burst, before they are appended to the connection's output.
@@ -60,6 +64,7 @@ pub(crate) struct Shard {
     scratch: RefCell<OutgoingScratch>,
     /// Outputs to be written, each with the connection that it belongs to: meanwhile the Session may have another one.
     dirty: RefCell<Vec<(Arc<Session>, ClientHandle)>>,
+    /// Wakes the shard when there is something to write, if it sleeps.
     flusher: RefCell<Option<Waker>>,
     pool: RefCell<Vec<Vec<u8>>>,
     now: Cell<Timestamp>,
@@ -72,13 +77,14 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// Returns the shard `index` of `core`.
-    pub(crate) fn new(core: Arc<Core>, index: usize) -> Rc<Self> {
+    /// Returns the shard `index` of `core`, with `seats` for its connections.
+    pub(crate) fn new(core: Arc<Core>, index: usize, seats: Seats) -> Rc<Self> {
         let now = core.clock.now();
         let interval = core.settings.sys_interval.filter(|_| index == 0);
         let sys = interval.map(|interval| SysTree::new(interval, now));
         Rc::new(Self {
             metrics: core.metrics[index].clone(),
+            seats,
             wheel: RefCell::new(Wheel::new(now)),
             read_buf: RefCell::new(vec![0; READ_BYTES]),
             replies: RefCell::default(),
@@ -96,9 +102,16 @@ impl Shard {
         })
     }
 
-    /// Runs until the broker stops: jobs of others, ticks, and the flusher.
-    pub(crate) async fn run(self: Rc<Self>, mut jobs: mpsc::Receiver<Job>, mut end: watch::Receiver<bool>) {
-        let flusher = tokio::task::spawn_local(self.clone().flush_rounds());
+    /// Runs until the broker stops: connections, jobs of others, ticks.
+    pub(crate) async fn run(
+        self: Rc<Self>,
+        poller: Poller,
+        mut jobs: mpsc::Receiver<Job>,
+        mut end: watch::Receiver<bool>,
+    ) {
+        // A connection has a turn of its own; the runtime's budget for a task would be one for all of them.
+        let rounds = tokio::task::coop::unconstrained(self.clone().rounds(poller));
+        let rounds = tokio::task::spawn_local(rounds);
         let mut ticks = self.core.clock.ticks();
         loop {
             tokio::select! {
@@ -110,7 +123,8 @@ impl Shard {
                 () = ticks.next() => self.survive(|| self.tick()),
             }
         }
-        flusher.abort();
+        rounds.abort();
+        self.seats.close();
     }
 
     /// Runs what belongs to no connection. A panic in it must not end all connections of the shard.
@@ -261,24 +275,47 @@ impl Shard {
         }
     }
 
-    async fn flush_rounds(self: Rc<Self>) {
-        let mut round = Vec::new();
+    /// Round by round: every connection whose socket is ready or that was woken goes on once, then everything is written
+    /// that they left.
+    async fn rounds(self: Rc<Self>, mut poller: Poller) {
+        let (mut due, mut unwritten) = (Vec::new(), Vec::new());
         loop {
-            std::future::poll_fn(|cx| {
-                if self.dirty.borrow().is_empty() {
+            std::future::poll_fn(|cx| self.poll_due(cx, &mut poller, &mut due)).await;
+            for socket in due.drain(..) {
+                self.seats.go_on(socket);
+            }
+            std::mem::swap(&mut unwritten, &mut *self.dirty.borrow_mut());
+            for (session, handle) in unwritten.drain(..) {
+                self.flush_or_end(&session, handle);
+            }
+            // Otherwise what comes next wakes this task; a yield would ask the system for events once more.
+            if !self.dirty.borrow().is_empty() || self.seats.wakes().any() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Collects the connections that are to go on. Pending: there are none, and nothing to write.
+    fn poll_due(&self, cx: &mut Context<'_>, poller: &mut Poller, due: &mut Vec<Arc<Socket>>) -> Poll<()> {
+        loop {
+            let ready = poller.poll(cx, |seat, ready| due.extend(self.seats.note(seat, ready)));
+            self.seats.wakes().take(due);
+            if !due.is_empty() || !self.dirty.borrow().is_empty() {
+                self.flusher.take();
+                return Poll::Ready(());
+            }
+            match ready {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
+                    tracing::error!(%error, "cannot ask which sockets are ready");
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Pending if self.seats.wakes().wait(cx) => {
                     *self.flusher.borrow_mut() = Some(cx.waker().clone());
                     return Poll::Pending;
                 }
-                Poll::Ready(())
-            })
-            .await;
-            std::mem::swap(&mut round, &mut *self.dirty.borrow_mut());
-            for (session, handle) in round.drain(..) {
-                self.flush_or_end(&session, handle);
-            }
-            // Otherwise whoever is dirty next wakes this task; a yield would ask the system for events once more.
-            if !self.dirty.borrow().is_empty() {
-                tokio::task::yield_now().await;
+                Poll::Pending => {}
             }
         }
     }
@@ -373,12 +410,7 @@ impl Shard {
     /// Once a tick: what is due.
     fn tick(self: &Rc<Self>) {
         let now = self.read_clock();
-        self.wheel.borrow_mut().turn(now, |(session, handle)| {
-            if let Some(link) = session.lock().link_of(*handle) {
-                link.late = true;
-                link.wake();
-            }
-        });
+        self.wheel.borrow_mut().turn(now, Socket::be_late);
         self.topics.borrow_mut().forget_stale(&self.core.routes);
         self.look_at_others();
         if self.index == 0 {

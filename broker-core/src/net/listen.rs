@@ -3,15 +3,17 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plugin_api::Peer;
+use rustix::net::SocketFlags;
 use socket2::{Domain, Protocol, SockAddr, Socket as RawSocket, Type};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
-use super::Socket;
 use crate::listener::Bind;
 
 /// Connections that may wait to be accepted.
@@ -103,9 +105,9 @@ pub(crate) struct Shared {
 impl Shared {
     /// Returns the acceptor on the present runtime.
     pub(crate) fn acceptor(self) -> io::Result<Acceptor> {
-        Ok(match self.tcp {
-            true => Acceptor::Tcp(TcpListener::from_std(self.socket.into())?),
-            false => Acceptor::Unix(UnixListener::from_std(self.socket.into())?),
+        Ok(Acceptor {
+            socket: super::poller::readable(self.socket)?,
+            tcp: self.tcp,
         })
     }
 }
@@ -123,9 +125,9 @@ fn is_stale(path: &Path, address: &SockAddr) -> bool {
 
 /// Accepts for one shard.
 #[derive(Debug)]
-pub(crate) enum Acceptor {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+pub(crate) struct Acceptor {
+    socket: AsyncFd<RawSocket>,
+    tcp: bool,
 }
 
 /// Why nothing was accepted.
@@ -138,19 +140,13 @@ pub(crate) enum AcceptFailure {
 }
 
 impl Acceptor {
-    /// Waits for the next connection. Out of file descriptors it reports so, and waits a moment before it goes on.
-    pub(crate) async fn accept(&self) -> Result<(Socket, Peer), AcceptFailure> {
-        let accepted = match self {
-            Self::Tcp(listener) => {
-                let accepted = listener.accept().await;
-                accepted.map(|(stream, address)| (Socket::Tcp(stream), Peer::Tcp(address)))
-            }
-            Self::Unix(listener) => {
-                let accepted = listener.accept().await;
-                accepted.map(|(stream, _)| (Socket::Unix(stream), Peer::Unix))
-            }
-        };
-        match accepted {
+    /// Waits for the next connection; its socket doesn't block. Out of file descriptors it reports so, and waits a moment before
+    /// it goes on.
+    pub(crate) async fn accept(&self) -> Result<(OwnedFd, Peer), AcceptFailure> {
+        let accepted = self
+            .socket
+            .async_io(Interest::READABLE, |socket| self.accept_one(socket));
+        match accepted.await {
             Ok(accepted) => Ok(accepted),
             Err(error) if is_exhaustion(&error) => {
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
@@ -158,6 +154,16 @@ impl Acceptor {
             }
             Err(error) => Err(AcceptFailure::One(error)),
         }
+    }
+
+    fn accept_one(&self, socket: &RawSocket) -> io::Result<(OwnedFd, Peer)> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (fd, address) = rustix::net::acceptfrom_with(socket, flags)?;
+        let peer = match address.filter(|_| self.tcp) {
+            Some(address) => Peer::Tcp(address.try_into()?),
+            None => Peer::Unix,
+        };
+        Ok((fd, peer))
     }
 }
 

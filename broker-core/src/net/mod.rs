@@ -1,7 +1,11 @@
-//! Sockets: opening listeners, accepting, one connected socket. No MQTT.
+//! Sockets: opening listeners, accepting, one connected socket, and which of a shard's sockets are ready. No MQTT.
 
 mod listen;
+mod poller;
 mod socket;
+mod wakes;
 
 pub(crate) use listen::{AcceptFailure, Acceptor, Bound};
-pub(crate) use socket::{Read, Socket};
+pub(crate) use poller::{Poller, Registrar};
+pub(crate) use socket::{Read, Ready, Socket};
+pub(crate) use wakes::Wakes;

@@ -1,20 +1,61 @@
-//! One connected socket, whatever its kind. Reading belongs to the connection's task; writing may come from any thread,
-//! but from one at a time (the Session's lock sees to that).
+//! One connected socket, whatever its kind. Reading belongs to the connection, on its shard; writing may come from any thread,
+//! but from one at a time (the Session's lock sees to that). It is also the connection's bell: who wakes it, wakes the
+//! connection.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::task::{Context, Poll, ready};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::task::{Poll, Wake};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
-use tokio::io::Interest;
-use tokio::net::{TcpStream, UnixStream};
 
-/// A stream socket that is registered with the runtime of the shard that owns it.
+use super::Wakes;
+
+/// A stream socket that doesn't block, at its seat in the shard that owns it.
 #[derive(Debug)]
-pub(crate) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+pub(crate) struct Socket {
+    fd: OwnedFd,
+    /// What is known of it. Only the owner's thread looks at it and changes it.
+    state: AtomicU8,
+    /// It is among `wakes`, or about to go on.
+    woken: AtomicBool,
+    seat: usize,
+    wakes: Arc<Wakes>,
+}
+
+/// A read may bring something.
+const READABLE: u8 = 1;
+/// The system may take bytes.
+const WRITABLE: u8 = 1 << 1;
+/// The other end has closed its half: reads never run dry.
+const ENDS: u8 = 1 << 2;
+/// The owner waits for [`WRITABLE`].
+const WANTS_TO_WRITE: u8 = 1 << 3;
+/// Nothing came within the Keep Alive.
+const LATE: u8 = 1 << 4;
+
+/// What has become possible with a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ready(u8);
+
+impl Ready {
+    /// Reads an event of the system.
+    pub(super) fn of(event: &mio::event::Event) -> Self {
+        let ends = event.is_read_closed() || event.is_error();
+        let mut ready = 0;
+        if event.is_readable() || ends {
+            ready |= READABLE;
+        }
+        if event.is_writable() || event.is_write_closed() || event.is_error() {
+            ready |= WRITABLE;
+        }
+        if ends {
+            ready |= ENDS;
+        }
+        Self(ready)
+    }
 }
 
 /// What one read brought.
@@ -29,69 +70,94 @@ pub(crate) enum Read {
 }
 
 impl Socket {
+    /// Puts `fd`, which doesn't block, at a seat. There may be something to read already.
+    pub(crate) fn new(fd: OwnedFd, seat: usize, wakes: Arc<Wakes>) -> Self {
+        Self {
+            fd,
+            state: (READABLE | WRITABLE).into(),
+            woken: false.into(),
+            seat,
+            wakes,
+        }
+    }
+
+    /// Returns its seat.
+    pub(crate) const fn seat(&self) -> usize {
+        self.seat
+    }
+
+    /// Notes what has become possible. True: the connection is to go on, and the caller sees to it.
+    pub(crate) fn note(&self, ready: Ready) -> bool {
+        let before = self.state();
+        self.set(ready.0);
+        let concerns = ready.0 & READABLE != 0 || before & WANTS_TO_WRITE != 0;
+        concerns && !self.woken.swap(true, Ordering::AcqRel)
+    }
+
+    /// Says that the connection goes on now: who wakes it from here on, wakes it again.
+    pub(crate) fn going_on(&self) {
+        self.woken.store(false, Ordering::Release);
+    }
+
+    /// Wakes the connection because nothing came within its Keep Alive. It asks the system once more before it believes that.
+    pub(crate) fn be_late(self: &Arc<Self>) {
+        self.set(LATE | READABLE);
+        self.wake_by_ref();
+    }
+
+    /// Tells whether [`Self::be_late`] was called since.
+    pub(crate) fn take_late(&self) -> bool {
+        let late = self.state() & LATE != 0;
+        self.clear(LATE);
+        late
+    }
+
     /// Reads once into `buf`, when there is something.
-    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<Read>> {
+    pub(crate) fn poll_read(&self, buf: &mut [u8]) -> Poll<io::Result<Read>> {
         let most = buf.len();
-        self.poll_recv(cx, most, |fd| {
+        self.poll_recv(most, |fd| {
             rustix::net::recv(fd, &mut *buf, RecvFlags::empty()).map(|(n, _)| n)
         })
     }
 
     /// Reads once to the end of `buf`, at most as much as it has room for, when there is something.
-    pub(crate) fn poll_read_to_end_of(
-        &self,
-        cx: &mut Context<'_>,
-        buf: &mut Vec<u8>,
-    ) -> Poll<io::Result<Read>> {
+    pub(crate) fn poll_read_to_end_of(&self, buf: &mut Vec<u8>) -> Poll<io::Result<Read>> {
         let most = buf.capacity() - buf.len();
-        self.poll_recv(cx, most, |fd| {
+        self.poll_recv(most, |fd| {
             rustix::net::recv(fd, rustix::buffer::spare_capacity(buf), RecvFlags::empty()).map(|(n, _)| n)
         })
     }
 
-    /// One system call for each wake: after a short read the socket is empty, so the runtime is told so without asking the
-    /// system again. (That the other end has closed is told anew each time.)
+    /// One system call for each wake: after a short read the socket is empty, and the system tells when it no longer is.
+    /// (That the other end has closed may have been told already, so then the read goes on to the end.)
     fn poll_recv(
         &self,
-        cx: &mut Context<'_>,
         most: usize,
         mut recv: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
     ) -> Poll<io::Result<Read>> {
-        loop {
-            match self {
-                Self::Tcp(stream) => ready!(stream.poll_read_ready(cx))?,
-                Self::Unix(stream) => ready!(stream.poll_read_ready(cx))?,
-            }
-            let mut drained = None;
-            let once = || match recv(self.fd()) {
-                Ok(0) => Ok(Read::Closed),
-                Ok(n) if n < most => {
-                    drained = Some(n);
-                    Err(io::ErrorKind::WouldBlock.into())
+        while self.state() & READABLE != 0 {
+            match recv(self.fd.as_fd()) {
+                Ok(0) => return Poll::Ready(Ok(Read::Closed)),
+                Ok(n) if n < most && self.state() & ENDS == 0 => {
+                    self.clear(READABLE);
+                    return Poll::Ready(Ok(Read::Drained(n)));
                 }
-                Ok(n) => Ok(Read::More(n)),
-                Err(Errno::INTR) => Ok(Read::More(0)),
-                Err(error) => Err(error.into()),
-            };
-            let result = match self {
-                Self::Tcp(stream) => stream.try_io(Interest::READABLE, once),
-                Self::Unix(stream) => stream.try_io(Interest::READABLE, once),
-            };
-            match (result, drained) {
-                (_, Some(n)) => return Poll::Ready(Ok(Read::Drained(n))),
-                (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => {}
-                (result, None) => return Poll::Ready(result),
+                Ok(n) => return Poll::Ready(Ok(Read::More(n))),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.clear(READABLE),
+                Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
+        Poll::Pending
     }
 
-    /// Writes as much as the system takes, from any thread, without asking the runtime. `WouldBlock` when it takes nothing.
+    /// Writes as much as the system takes, from any thread. `WouldBlock` when it takes nothing.
     pub(crate) fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
             let sent = match slices {
-                [one] => rustix::net::send(self.fd(), one, SendFlags::NOSIGNAL),
+                [one] => rustix::net::send(&self.fd, one, SendFlags::NOSIGNAL),
                 many => rustix::net::sendmsg(
-                    self.fd(),
+                    &self.fd,
                     many,
                     &mut rustix::net::SendAncillaryBuffer::default(),
                     SendFlags::NOSIGNAL,
@@ -104,32 +170,150 @@ impl Socket {
         }
     }
 
-    /// Waits until the system may take bytes again: for the owner's task, after [`Self::send`] said `WouldBlock`.
-    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_write_ready(cx),
-            Self::Unix(stream) => stream.poll_write_ready(cx),
+    /// Tells whether the system may take bytes again; if not, the connection is woken when it does. For the owner, after
+    /// [`Self::send`] said `WouldBlock`.
+    pub(crate) fn poll_write_ready(&self) -> Poll<()> {
+        if self.state() & WRITABLE != 0 {
+            self.clear(WANTS_TO_WRITE);
+            return Poll::Ready(());
         }
+        self.set(WANTS_TO_WRITE);
+        Poll::Pending
     }
 
-    /// Writes as [`Self::send`], and lets the runtime know when nothing more fits: for the owner's task.
+    /// Writes as [`Self::send`], and remembers when nothing more fits: for the owner.
     pub(crate) fn try_send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_io(Interest::WRITABLE, || self.send(slices)),
-            Self::Unix(stream) => stream.try_io(Interest::WRITABLE, || self.send(slices)),
+        let sent = self.send(slices);
+        if matches!(&sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            self.clear(WRITABLE);
         }
+        sent
     }
 
     /// Ends both directions at once, so that the other end sees it even while the socket is still held somewhere.
     pub(crate) fn shutdown(&self) {
         // The other end may be gone already; there is nobody to tell.
-        let _ = rustix::net::shutdown(self.fd(), rustix::net::Shutdown::Both);
+        let _ = rustix::net::shutdown(&self.fd, rustix::net::Shutdown::Both);
     }
 
-    fn fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
+    fn state(&self) -> u8 {
+        self.state.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, bits: u8) {
+        self.state.store(self.state() | bits, Ordering::Relaxed);
+    }
+
+    fn clear(&self, bits: u8) {
+        self.state.store(self.state() & !bits, Ordering::Relaxed);
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Wake for Socket {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.wakes.add(self.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+    use std::task::Waker;
+
+    use super::*;
+
+    fn pair() -> (Arc<Socket>, UnixStream, Arc<Wakes>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let wakes = Arc::<Wakes>::default();
+        let socket = Socket::new(ours.into(), 0, wakes.clone());
+        (Arc::new(socket), theirs, wakes)
+    }
+
+    fn woken(wakes: &Wakes) -> usize {
+        let mut sockets = Vec::new();
+        wakes.take(&mut sockets);
+        sockets.iter().for_each(|socket| socket.going_on());
+        sockets.len()
+    }
+
+    #[test]
+    fn an_empty_socket_is_not_read_until_the_system_says_so() {
+        let (socket, mut theirs, _) = pair();
+        let mut buf = [0; 8];
+        assert!(socket.poll_read(&mut buf).is_pending());
+        theirs.write_all(b"abc").unwrap();
+        assert!(socket.poll_read(&mut buf).is_pending(), "nobody has said so");
+        assert!(socket.note(Ready(READABLE)));
+        let Poll::Ready(Ok(read)) = socket.poll_read(&mut buf) else {
+            panic!("nothing")
+        };
+        assert_eq!(read, Read::Drained(3));
+        assert!(socket.poll_read(&mut buf).is_pending());
+    }
+
+    /// The end may be told together with the last bytes, and never again.
+    #[test]
+    fn the_end_behind_a_short_read_is_found() {
+        let (socket, mut theirs, _) = pair();
+        theirs.write_all(b"abc").unwrap();
+        drop(theirs);
+        assert!(socket.note(Ready(READABLE | ENDS)));
+        let mut buf = [0; 8];
+        assert!(matches!(
+            socket.poll_read(&mut buf),
+            Poll::Ready(Ok(Read::More(3)))
+        ));
+        assert!(matches!(
+            socket.poll_read(&mut buf),
+            Poll::Ready(Ok(Read::Closed))
+        ));
+    }
+
+    #[test]
+    fn who_is_late_is_asked_once_more() {
+        let (socket, mut theirs, wakes) = pair();
+        let mut buf = [0; 8];
+        assert!(socket.poll_read(&mut buf).is_pending());
+        theirs.write_all(b"abc").unwrap();
+        socket.be_late();
+        assert_eq!(woken(&wakes), 1);
+        assert!(socket.take_late() && !socket.take_late());
+        assert!(socket.poll_read(&mut buf).is_ready());
+    }
+
+    #[test]
+    fn a_connection_is_woken_once_until_it_goes_on() {
+        let (socket, _theirs, wakes) = pair();
+        socket.wake_by_ref();
+        Waker::from(socket.clone()).wake();
+        assert!(!socket.note(Ready(READABLE)));
+        assert_eq!(woken(&wakes), 1);
+        assert!(socket.note(Ready(READABLE)));
+    }
+
+    #[test]
+    fn room_to_write_wakes_only_who_waits_for_it() {
+        let (socket, _theirs, _) = pair();
+        assert!(!socket.note(Ready(WRITABLE)));
+        while socket.try_send(&[IoSlice::new(&[0; 4096])]).is_ok() {}
+        assert!(socket.poll_write_ready().is_pending());
+        assert!(socket.note(Ready(WRITABLE)));
+        assert!(socket.poll_write_ready().is_ready());
+        socket.going_on();
+        assert!(!socket.note(Ready(WRITABLE)));
     }
 }
