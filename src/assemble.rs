@@ -134,6 +134,9 @@ fn link(settings: &UseSettings, mut link: Use) -> Use {
         let hooks = settings.hooks.iter().filter_map(|name| Hook::from_name(name));
         link = link.on(hooks.collect::<HookSet>());
     }
+    if let Some(condition) = &settings.when {
+        link = link.when(condition.clone());
+    }
     if let Some(filters) = &settings.allow_publish {
         link = link.allow_publish(filters.clone());
     }

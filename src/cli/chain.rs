@@ -137,6 +137,9 @@ fn conditions(entry: &UseSettings, hook: Hook) -> String {
         let topics: Vec<_> = entry.topics.iter().map(|filter| filter.as_str()).collect();
         text += &format!("  only {}", topics.join(" "));
     }
+    if let Some(when) = entry.when.as_ref().filter(|_| hook.is_conditional()) {
+        text += &format!("  when {when}");
+    }
     if let Some(deadline) = hook.deadline() {
         text += &format!("  timeout {}", TimeSpan(entry.timeout.unwrap_or(deadline)));
     }

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use broker_core::Hook;
 use serde_json::Value as Json;
 
 use super::check::Checks;
 use super::code::Code;
-use super::plugins::Plugins;
+use super::plugins::{Known, Plugins};
 use super::schema::did_you_mean;
 use super::settings::{ChainSettings, FaultPolicy, Instance, UseSettings};
 use super::shape::{Chain, Combine, Options, Plugin, Use, UseTable};
@@ -20,6 +21,8 @@ pub(super) struct Chains<'a> {
     pub(super) plugins: &'a Plugins<'a>,
     /// The instances that lists have named so far.
     pub(super) instances: Vec<Instance>,
+    /// Those of them that belong to one entry alone.
+    pub(super) isolated: Vec<(&'a UseTable, usize)>,
     /// The chains that listeners and bridges have named so far.
     pub(super) used: Vec<String>,
 }
@@ -88,6 +91,7 @@ impl<'a> Chains<'a> {
                 {
                     checks.narrow(&known.hooks, wanted, name, &path.key("on"));
                 }
+                self.check_when(name, entry, &path.key("when"), checks);
                 checks.warn_allow(&[entry.on_error, entry.on_timeout], path);
             }
             (None, Some(name)) => {
@@ -101,6 +105,31 @@ impl<'a> Chains<'a> {
                 let message = "an entry of a chain needs either `plugin` or `chain`".to_owned();
                 checks.error(Code::BadEntry, message, path);
             }
+        }
+    }
+
+    /// Checks that the condition, which stands at `path`, can be answered at the hooks of the entry, and is asked at all.
+    fn check_when(&self, name: &str, entry: &UseTable, path: &Path, checks: &mut Checks<'_>) {
+        let (Some(when), Some(Some(known))) = (&entry.when, self.plugins.get(name)) else {
+            return;
+        };
+        let asked = |hook: &&Hook| {
+            let takes_part = |names: &[String]| names.iter().any(|name| name == hook.as_str());
+            takes_part(&known.hooks) && entry.on.as_deref().is_none_or(takes_part)
+        };
+        let mut hooks = Hook::ALL
+            .iter()
+            .filter(asked)
+            .filter(|hook| hook.is_conditional())
+            .peekable();
+        if hooks.peek().is_none() {
+            let message = format!("`{name}` has no hook here that can have a condition");
+            return checks.error(Code::BadEntry, message, path);
+        }
+        if let Some((hook, variable)) = hooks.find_map(|hook| Some((hook, when.unknown_at(*hook)?))) {
+            let help = "narrow the entry with `on`, or look at `hook` first".to_owned();
+            let message = format!("at the hook `{hook}` of `{name}` there is no `{variable}`");
+            checks.error_with(Code::BadExpression, message, path, Some(help));
         }
     }
 
@@ -189,7 +218,7 @@ impl<'a> Chains<'a> {
     }
 
     /// Makes one list of a chain that stands in its listener.
-    pub(super) fn flatten_inline(&mut self, uses: &[Use]) -> ChainSettings {
+    pub(super) fn flatten_inline(&mut self, uses: &'a [Use]) -> ChainSettings {
         let mut settings = ChainSettings::default();
         self.add_uses(uses, &mut Vec::new(), &mut settings);
         settings
@@ -212,7 +241,7 @@ impl<'a> Chains<'a> {
         inside.pop();
     }
 
-    fn add_uses(&mut self, uses: &[Use], inside: &mut Vec<String>, settings: &mut ChainSettings) {
+    fn add_uses(&mut self, uses: &'a [Use], inside: &mut Vec<String>, settings: &mut ChainSettings) {
         for entry in uses {
             match entry.chain() {
                 Some(name) => self.add_chain(name, inside, settings),
@@ -222,7 +251,7 @@ impl<'a> Chains<'a> {
     }
 
     /// `None`: the plugin is wrong, which was reported.
-    fn use_settings(&mut self, entry: &Use) -> Option<UseSettings> {
+    fn use_settings(&mut self, entry: &'a Use) -> Option<UseSettings> {
         let (name, table) = match entry {
             Use::Name(name) => (name, None),
             Use::Table(table) => (table.plugin.as_ref()?, Some(&**table)),
@@ -238,7 +267,11 @@ impl<'a> Chains<'a> {
         let timeout = table.and_then(|table| table.timeout).or(plugin.timeout);
         let (on_error, on_timeout) = policies(plugin, table);
         Some(UseSettings {
-            instance: self.instance(name, table.and_then(|table| table.with.as_ref()))?,
+            instance: match table.filter(|table| table.isolate == Some(true)) {
+                Some(table) => self.isolated(name, table)?,
+                None => self.instance(name, table.and_then(|table| table.with.as_ref()))?,
+            },
+            when: table.and_then(|table| table.when.clone()),
             hooks,
             narrowed: on.is_some() || plugin.hooks.is_some(),
             topics: topics.map_or(Vec::new(), |topics| filters(topics)),
@@ -257,24 +290,45 @@ impl<'a> Chains<'a> {
             |with| overlay(&known.plugin.config, with),
         );
         let options = Json::Object(options).to_string();
-        let same = self
-            .instances
-            .iter()
-            .position(|i| i.is_of(name) && i.options == options);
-        Some(same.unwrap_or_else(|| {
-            let others = self.instances.iter().filter(|i| i.is_of(name)).count();
-            self.instances.push(Instance {
-                name: if others == 0 {
-                    name.to_owned()
-                } else {
-                    format!("{name}#{}", others + 1)
-                },
-                loader: known.loader.kind().to_owned(),
-                source: known.source.clone(),
-                options,
-            });
-            self.instances.len() - 1
-        }))
+        let same = |(at, instance): (usize, &Instance)| {
+            let shared = self.isolated.iter().all(|(_, isolated)| *isolated != at);
+            (shared && instance.is_of(name) && instance.options == options).then_some(at)
+        };
+        match self.instances.iter().enumerate().find_map(same) {
+            Some(at) => Some(at),
+            None => Some(self.add(name, known, options)),
+        }
+    }
+
+    /// Finds the instance that belongs to `entry` alone, or adds it.
+    fn isolated(&mut self, name: &str, entry: &'a UseTable) -> Option<usize> {
+        let mut known = self.isolated.iter();
+        if let Some((_, at)) = known.find(|(known, _)| std::ptr::eq(*known, entry)) {
+            return Some(*at);
+        }
+        let known = self.plugins.get(name)?.as_ref()?;
+        let options = entry.with.as_ref().map_or_else(
+            || known.plugin.config.clone(),
+            |with| overlay(&known.plugin.config, with),
+        );
+        let at = self.add(name, known, Json::Object(options).to_string());
+        self.isolated.push((entry, at));
+        Some(at)
+    }
+
+    fn add(&mut self, name: &str, known: &Known<'_>, options: String) -> usize {
+        let others = self.instances.iter().filter(|i| i.is_of(name)).count();
+        self.instances.push(Instance {
+            name: if others == 0 {
+                name.to_owned()
+            } else {
+                format!("{name}#{}", others + 1)
+            },
+            loader: known.loader.kind().to_owned(),
+            source: known.source.clone(),
+            options,
+        });
+        self.instances.len() - 1
     }
 
     /// Warns of chains and plugins that no listener and no bridge reaches.
@@ -357,14 +411,18 @@ impl UseTable {
             chain: _,
             on,
             topics,
+            when,
             with,
+            isolate,
             timeout,
             on_error,
             on_timeout,
         } = self;
         on.is_some()
             || topics.is_some()
+            || when.is_some()
             || with.is_some()
+            || isolate.is_some()
             || timeout.is_some()
             || on_error.is_some()
             || on_timeout.is_some()

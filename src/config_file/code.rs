@@ -49,6 +49,7 @@ codes! {
     BadValue = "bad_value", "The value is none of those that the key takes.";
     OutOfRange = "out_of_range", "The value is too small or too large.";
     NotAvailable = "not_available", "This version doesn't have it yet.";
+    BadExpression = "bad_expression", "A condition that is no expression.";
     BadName = "bad_name", "A name that can't be one.";
     UnknownPlugin = "unknown_plugin", "There is no such plugin.";
     BadPlugin = "bad_plugin", "The plugin can't be loaded.";

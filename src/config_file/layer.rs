@@ -113,6 +113,18 @@ impl Layer {
         }
     }
 
+    /// The place of a part of a string that stands at `span`; all of it, if it isn't written as it is read.
+    pub(super) fn place_within(&self, span: &Span, string: &str, part: Span) -> Place {
+        let written = self.text.get(span.clone()).unwrap_or_default();
+        match written.find(string).filter(|_| !string.is_empty()) {
+            Some(before) => {
+                let start = span.start + before;
+                self.place(&(start + part.start..start + part.end))
+            }
+            None => self.place(span),
+        }
+    }
+
     /// The place of a key. Outside a file the variable or flag itself shows it.
     pub(super) fn place_of_key(&self, span: &Span) -> Place {
         match self.origin {

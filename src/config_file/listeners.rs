@@ -17,10 +17,10 @@ use super::tree::Path;
 const DEFAULT_CHAIN: &str = "default";
 
 /// Checks all listeners and makes settings of them. `chains_are_whole`: nothing was wrong with plugins and chains.
-pub(super) async fn read(
-    listeners: &BTreeMap<String, Listener>,
+pub(super) async fn read<'a>(
+    listeners: &'a BTreeMap<String, Listener>,
     limits: &shape::Limits,
-    chains: &mut Chains<'_>,
+    chains: &mut Chains<'a>,
     chains_are_whole: bool,
     checks: &mut Checks<'_>,
 ) -> Vec<ListenerSettings> {
@@ -57,10 +57,10 @@ pub(super) async fn read(
 }
 
 /// Reads the chain of the listener at `path`.
-async fn read_chain(
-    listener: &Listener,
+async fn read_chain<'a>(
+    listener: &'a Listener,
     path: &Path,
-    chains: &mut Chains<'_>,
+    chains: &mut Chains<'a>,
     checks: &mut Checks<'_>,
 ) -> ChainSettings {
     let at = path.key("chain");

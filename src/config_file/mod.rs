@@ -28,6 +28,7 @@ mod sources;
 mod tests;
 mod text;
 mod tree;
+mod when;
 
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Origin, Place, Report, Severity, Snippet};
@@ -41,6 +42,7 @@ pub use settings::{
 pub use shape::{LogFormat, LogLevel};
 pub use sources::{Flag, Sources};
 pub use text::{Bind, BindError};
+pub use when::{Expression, ExpressionError};
 
 use origins::Origins;
 

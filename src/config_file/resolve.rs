@@ -24,6 +24,7 @@ pub(super) async fn resolve(file: &File, origins: &Origins, loaders: &Loaders) -
         chains: &file.chains,
         plugins: &plugins,
         instances: Vec::new(),
+        isolated: Vec::new(),
         used: Vec::new(),
     };
     chains.check_all(&mut checks).await;

@@ -12,6 +12,7 @@ use super::diagnostic::{Diagnostic, Place, Report, Severity};
 use super::layer::Layer;
 use super::quantity::{ByteSize, TimeSpan};
 use super::tree::{Kind, Node, Path, Span, Table};
+use super::when::Expression;
 use super::{later, shape, text};
 
 /// The schema of our own file, with the defaults in it.
@@ -195,6 +196,9 @@ impl Walker<'_> {
         let Some(format) = schema.get("format").and_then(Json::as_str) else {
             return;
         };
+        if format == "cel" {
+            return self.expression(text, span, path);
+        }
         if let Err(why) = text::check(format, text) {
             let finding = Finding::new(Code::BadValue, format!("`{path}` {why}"));
             return self.wrong_value(path, span, finding);
@@ -204,6 +208,15 @@ impl Walker<'_> {
             "time-span" => self.bounds::<TimeSpan>(text, span, schema, path),
             _ => {}
         }
+    }
+
+    fn expression(&mut self, text: &str, span: &Span, path: &Path) {
+        let Err(error) = text.parse::<Expression>() else {
+            return;
+        };
+        let finding = Finding::new(Code::BadExpression, format!("`{path}` {error}")).help(error.help);
+        let place = self.layer.place_within(span, text, error.at);
+        self.wrong(path, place, finding);
     }
 
     fn integer(&mut self, number: i64, span: &Span, schema: &Json, path: &Path) {
@@ -385,6 +398,7 @@ fn expected_one(schema: &Json) -> String {
         Some("memory-size") => return format!("a size like `64KiB`{} or a part like `80 %`", quantity()),
         Some("time-span") => return format!("a time like `10s`{}", quantity()),
         Some("topic-filter") => return "a topic filter".to_owned(),
+        Some("cel") => return "an expression in CEL".to_owned(),
         Some("bind") => return "an address like `127.0.0.1:1883`".to_owned(),
         _ => {}
     }

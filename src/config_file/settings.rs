@@ -10,6 +10,7 @@ use plugin_api::PluginSource;
 use super::quantity::MemorySize;
 use super::shape::{LogFormat, LogLevel};
 use super::text::Bind;
+use super::when::Expression;
 
 /// A configuration that can be assembled.
 #[derive(Clone, Debug)]
@@ -135,6 +136,8 @@ pub struct UseSettings {
     pub narrowed: bool,
     /// The topics it sees; empty: every topic.
     pub topics: Vec<TopicFilter>,
+    /// The moments in which it is asked; `None`: always.
+    pub when: Option<Expression>,
     /// The topics it may publish to; `None`: every topic.
     pub allow_publish: Option<Vec<TopicFilter>>,
     /// Time for one call; `None`: the hook's own.

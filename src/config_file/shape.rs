@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::quantity::{ByteSize, MemorySize, TimeSpan};
 use super::text::{Bind, Filter, Mount};
+use super::when::Expression;
 
 /// The options of a plugin, checked against the schema that the plugin brings.
 pub(super) type Options = serde_json::Map<String, serde_json::Value>;
@@ -389,8 +390,14 @@ pub(super) struct UseTable {
     /// Messages of other topics pass it by.
     #[schemars(extend("x-default" = "every topic"))]
     pub(super) topics: Option<Vec<Filter>>,
+    /// An expression in CEL: where it isn't true, it is as if the plugin weren't here. Looked at before the plugin is called.
+    #[schemars(extend("x-default" = "always"))]
+    pub(super) when: Option<Expression>,
     /// Laid over the instance's `config`; makes a second instance.
     pub(super) with: Option<Options>,
+    /// Whether it is an instance of its own, even if its options are those of another.
+    #[schemars(extend("x-default" = "false"))]
+    pub(super) isolate: Option<bool>,
     /// Time for one call.
     #[schemars(extend("x-min" = "1ms", "x-max" = "1h", "x-default" = "as the instance says"))]
     pub(super) timeout: Option<TimeSpan>,

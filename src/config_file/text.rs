@@ -13,6 +13,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::quantity::{ByteSize, MemorySize, TimeSpan};
+use super::when::Expression;
 
 /// Where a listener listens.
 #[non_exhaustive]
@@ -208,6 +209,7 @@ macro_rules! file_string {
 
 file_string!(Bind, "bind", Bind::from_str);
 file_string!(Mount, "mount", Mount::from_str);
+file_string!(Expression, "cel", Expression::from_str);
 file_string!(Filter, "topic-filter", |text: &str| TopicFilter::new(text)
     .map(Filter));
 

@@ -72,7 +72,7 @@ impl<'a> Moment<'a> {
     pub(crate) fn of_client(hook: Hook, client: &'a ClientView) -> Self {
         Self {
             client: Some(client),
-            ..Self::bare(hook)
+            ..Self::new(hook)
         }
     }
 
@@ -88,7 +88,7 @@ impl<'a> Moment<'a> {
             qos: Some(message.qos()),
             retain: Some(message.retain()),
             payload: Some(message.payload()),
-            ..Self::bare(hook)
+            ..Self::new(hook)
         }
     }
 
@@ -112,7 +112,9 @@ impl<'a> Moment<'a> {
         }
     }
 
-    pub(crate) const fn bare(hook: Hook) -> Self {
+    /// A moment of which nothing is known but the hook. What is known can be set field by field.
+    #[must_use]
+    pub const fn new(hook: Hook) -> Self {
         Self {
             hook,
             client: None,

@@ -330,7 +330,7 @@ impl Retain for Watched<dyn Retain> {
             qos: Some(message.qos),
             retain: Some(true),
             payload: Some(&message.payload),
-            ..Moment::bare(Hook::Retain)
+            ..Moment::new(Hook::Retain)
         };
         if !self.watch.admits(&moment)? {
             return Ok(RetainVerdict::Store);
