@@ -51,13 +51,10 @@ pub extern crate alloc;
 
 mod hooks;
 #[cfg(not(target_family = "wasm"))]
-mod host;
-#[cfg(not(target_family = "wasm"))]
-mod message;
-#[cfg(not(target_family = "wasm"))]
 pub mod native;
 mod options;
 mod plugin;
+mod services;
 mod values;
 #[cfg(target_family = "wasm")]
 pub mod wasm;
@@ -65,28 +62,49 @@ pub mod wasm;
 pub use broker_types as types;
 pub use broker_types::{QoS, ReasonCode};
 pub use hooks::{
-    Accept, AcceptVerdict, AclDecision, AclItem, AclVerdict, Action, AuthRequest, AuthVerdict, Authenticate,
-    Authorize, Connect, ConnectEdit, ConnectFlow, Control, Deliver, DeliverFlow, Denial, Event, Events, Flow,
-    Grant, Incoming, Publish, Retain, RetainVerdict, Subscribe, SubscribeEdit, SubscribeFlow, Subscription,
-    Unsubscribe, Will,
+    Accept, AcceptVerdict, AclDecision, AclItem, AclVerdict, Action, AsyncAuthenticate, AsyncAuthorize,
+    AsyncConnect, AsyncControl, AsyncDeliver, AsyncExchange, AsyncPublish, AsyncSubscribe, AsyncUnsubscribe,
+    AsyncWill, AuthRequest, AuthVerdict, Authenticate, Authorize, Bridge, Connect, ConnectEdit, ConnectFlow,
+    Control, Deliver, DeliverFlow, Denial, Durability, Event, EventKind, Events, Exchange, ExchangePhase,
+    ExchangeRequest, ExchangeVerdict, Flow, Grant, Incoming, Publish, Record, Retain, RetainVerdict,
+    SessionStore, ShareMember, SharePick, StoreCaps, StoreFault, StoreOp, Subscribe, SubscribeEdit,
+    SubscribeFlow, Subscription, Unsubscribe, Will,
 };
 #[cfg(not(target_family = "wasm"))]
-pub use host::{Cx, Host};
-#[cfg(not(target_family = "wasm"))]
-pub use message::Message;
+pub use native::{Cx, Host, Http, Kv, Message, block_on};
 pub use plugin::{Fault, Interest, Plugin};
-pub use values::{ClientHandle, Level, NewMessage, Refused, TimerId};
+pub use services::{HttpError, HttpRequest, HttpResponse, KvError, Records};
+pub use values::{
+    ClientHandle, ClientInfo, Level, NewMessage, OwnedMessage, Properties, Property, PropertyName, Refused,
+    Source, TimerId,
+};
 #[cfg(target_family = "wasm")]
-pub use wasm::{Cx, Host, Message};
+pub use wasm::{Cx, Host, Message, block_on};
+
+/// `Send` natively, where an answer that takes time goes to another thread; anything in Wasm, where there is only one.
+#[cfg(not(target_family = "wasm"))]
+pub trait MaybeSend: Send {}
+#[cfg(not(target_family = "wasm"))]
+impl<T: Send> MaybeSend for T {}
+
+/// `Send` natively, where an answer that takes time goes to another thread; anything in Wasm, where there is only one.
+#[cfg(target_family = "wasm")]
+pub trait MaybeSend {}
+#[cfg(target_family = "wasm")]
+impl<T> MaybeSend for T {}
 
 /// What most plugins use.
 pub mod prelude {
     pub use crate::{
-        Accept, AcceptVerdict, AclDecision, AclItem, AclVerdict, Action, AuthRequest, AuthVerdict,
-        Authenticate, Authorize, Connect, ConnectEdit, ConnectFlow, Control, Cx, Deliver, DeliverFlow,
-        Denial, Event, Events, Fault, Flow, Grant, Host, Incoming, Interest, Level, Message, NewMessage,
-        Plugin, Publish, QoS, ReasonCode, Retain, RetainVerdict, Subscribe, SubscribeEdit, SubscribeFlow,
-        Subscription, TimerId, Unsubscribe, Will,
+        Accept, AcceptVerdict, AclDecision, AclItem, AclVerdict, Action, AsyncAuthenticate, AsyncAuthorize,
+        AsyncConnect, AsyncControl, AsyncDeliver, AsyncExchange, AsyncPublish, AsyncSubscribe,
+        AsyncUnsubscribe, AsyncWill, AuthRequest, AuthVerdict, Authenticate, Authorize, Bridge, ClientHandle,
+        ClientInfo, Connect, ConnectEdit, ConnectFlow, Control, Cx, Deliver, DeliverFlow, Denial, Durability,
+        Event, EventKind, Events, Exchange, ExchangePhase, ExchangeRequest, ExchangeVerdict, Fault, Flow,
+        Grant, Host, HttpError, HttpRequest, HttpResponse, Incoming, Interest, KvError, Level, Message,
+        NewMessage, OwnedMessage, Plugin, Properties, Property, PropertyName, Publish, QoS, ReasonCode,
+        Refused, Retain, RetainVerdict, SessionStore, ShareMember, SharePick, Source, StoreCaps, StoreFault,
+        StoreOp, Subscribe, SubscribeEdit, SubscribeFlow, Subscription, TimerId, Unsubscribe, Will,
     };
     // What a guest without `std` would miss most; elsewhere it is there already.
     pub use alloc::borrow::ToOwned;

@@ -7,7 +7,7 @@ use core::time::Duration;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::{Host, TimerId};
+use crate::{EventKind, Host, TimerId};
 
 /// A plugin. One value of it is one instance of the configuration.
 pub trait Plugin: Send + Sync + Sized + 'static {
@@ -56,6 +56,29 @@ pub trait Plugin: Send + Sync + Sized + 'static {
         let _ = timer;
     }
 
+    /// Takes other options while it runs. False: it can't, and the broker makes a new instance.
+    ///
+    /// # Errors
+    /// They make no sense; the old ones stay.
+    fn reconfigure(&self, config: Self::Config) -> Result<bool, Fault> {
+        let _ = config;
+        Ok(false)
+    }
+
+    /// Returns what the next generation should know, after the last call of this one. `None`: nothing.
+    fn save_state(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Takes what the generation before has saved, before its own first call. `from_version` is the version of that one's crate.
+    ///
+    /// # Errors
+    /// It can't; the swap is then given up, and the old generation goes on.
+    fn load_state(&self, from_version: &str, state: &[u8]) -> Result<(), Fault> {
+        let _ = (from_version, state);
+        Ok(())
+    }
+
     /// Ends within `time`. No hook is called after this.
     fn stop(&self, time: Duration) {
         let _ = time;
@@ -83,8 +106,12 @@ pub struct Interest {
     pub properties: bool,
     /// The largest payload it wants to see; 0: any.
     pub payload_bytes_max: u32,
-    /// Events that it wants to be told, by bit (`JF_E_*`); 0 with [`crate::Events`]: all.
-    pub events: u64,
+    /// Events that it wants to be told; empty with [`crate::Events`]: all.
+    pub events: Vec<EventKind>,
+    /// Whether [`crate::Authorize`] is asked for each message before it goes to a client, too.
+    pub receive: bool,
+    /// Authentication Methods that [`crate::Exchange`] answers for.
+    pub methods: Vec<String>,
     /// Prefixes under `$CONTROL/` that it answers for.
     pub control: Vec<String>,
     /// Its hooks may block: they are called on a pool, not on the threads that move messages.

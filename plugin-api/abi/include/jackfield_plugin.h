@@ -1,4 +1,4 @@
-/* jackfield_plugin.h - native plugin ABI, major 1, minor 0.
+/* jackfield_plugin.h - native plugin ABI, major 1, minor 1.
  * Rules that hold everywhere:
  *  R1 every struct that crosses starts with `size`: set by the side that allocates it, to what it allocated, and
  *     left alone by the other. Both sides touch a field added after 1.0 only if size covers it. Fields are only ever
@@ -18,7 +18,7 @@
 #include <stdint.h>
 #define JF_MAGIC 0x3150464au            /* "JFP1" */
 #define JF_ABI_MAJOR 1
-#define JF_ABI_MINOR 0
+#define JF_ABI_MINOR 1
 #define JF_HAS(p, type, field) ((p)->size >= offsetof(type, field) + sizeof((p)->field))
 
 typedef struct jf_str { const uint8_t *ptr; size_t len; } jf_str;   /* not NUL-terminated; ptr NULL = absent */
@@ -48,7 +48,8 @@ enum { JF_NEED_PAYLOAD = 1, JF_NEED_PROPS = 2, JF_NEED_ATTRS = 4, JF_NEED_CERT =
 enum { JF_F_SERIAL = 1,        /* host calls hooks of this instance one at a time */
        JF_F_BLOCKING = 2,      /* hooks may block; host runs them on its blocking pool. Without it they run on the
                                   connection's own thread and must return within microseconds */
-       JF_F_RELOAD = 4 };      /* supports reconfigure() in place */
+       JF_F_RELOAD = 4,        /* supports reconfigure() in place */
+       JF_F_RECEIVE = 8 };     /* since 1.1: authorize is asked for each message before it goes to a client, too */
 
 typedef struct jf_interest {
   uint32_t size; uint32_t flags;
@@ -91,6 +92,29 @@ typedef struct jf_pub_in { uint32_t size; uint8_t qos, retain, dup, source; /* 0
 typedef struct jf_deliver_in { uint32_t size; uint32_t subscriber_class; jf_pub_in pub; } jf_deliver_in;
 typedef struct jf_event_in { uint32_t size; uint32_t kind; uint64_t at_ms; jf_handle client_id; jf_str client_name, topic; uint8_t reason; uint8_t by_server; uint8_t rsv[6]; } jf_event_in;
 typedef struct jf_control_in { uint32_t size; uint32_t rsv; jf_str topic, payload; } jf_control_in;
+
+/* ---- services: what jf_host.service gives by name if the configuration grants it (since 1.1; NULL otherwise) ----------
+ * What is asked is copied before the function returns. JF_OK: done is called exactly once, from any thread, perhaps before the
+ * function returns; what it is given is lent until it returns. Anything else: it is never called. [any]                  */
+typedef void (*jf_kv_done)(void *user, int32_t status, jf_str value);
+typedef void (*jf_kv_rows)(void *user, int32_t status, const jf_str *keys, const jf_str *values, size_t n);
+typedef struct jf_kv {                  /* "kv/1": records of the configured instance; they survive a swap. Keys are texts. JF_ETOOBIG, JF_EQUOTA, JF_EUNAVAIL */
+  uint32_t size; uint32_t rsv; void *ctx;
+  int32_t (*get)(void *ctx, jf_str key, jf_kv_done, void *user);                         /* done: JF_OK and the value, or JF_ENOENT */
+  int32_t (*set)(void *ctx, jf_str key, jf_str value, uint64_t ttl_ms /* 0 = for ever */, jf_kv_done, void *user);
+  int32_t (*del)(void *ctx, jf_str key, jf_kv_done, void *user);                         /* absent is no error */
+  int32_t (*cas)(void *ctx, jf_str key, jf_str old /* absent: must not be there */, jf_str value, jf_kv_done, void *user); /* or JF_ECONFLICT */
+  int32_t (*scan)(void *ctx, jf_str prefix, jf_str after, uint32_t max, jf_kv_rows, void *user); /* key order */
+} jf_kv;
+typedef struct jf_http_request { uint32_t size; uint32_t timeout_ms; /* 0 = as long as the broker lets it */ jf_str method, url, body;
+                                 const jf_str *names, *values; size_t n_headers; } jf_http_request;
+typedef struct jf_http_response { uint32_t size; uint32_t status; jf_str body; const jf_str *names /* lower case */, *values; size_t n_headers; } jf_http_response;
+typedef void (*jf_http_done)(void *user, int32_t status, const jf_http_response *); /* with JF_OK: any answer of the server; else NULL */
+typedef struct jf_http {                /* "http/1": to URLs that begin as the configuration allows. JF_EDENIED, JF_EINVAL, JF_ESTALE = no
+                                           answer in time, JF_ETOOBIG, JF_EQUOTA = too many at once, JF_EUNAVAIL */
+  uint32_t size; uint32_t rsv; void *ctx;
+  int32_t (*send)(void *ctx, const jf_http_request *, jf_http_done, void *user);
+} jf_http;
 
 /* ---- providers: what a plugin offers beyond hooks, asked for by name through jf_plugin.extension ------- */
 typedef struct jf_store_op { uint32_t size; uint32_t kind; /* 0 put, 1 delete, 2 expect (value.ptr NULL = absent) */ jf_str key, value; } jf_store_op;
@@ -137,7 +161,7 @@ typedef struct jf_plugin {              /* one per instance, owned by the plugin
   const void *(*extension)(void *self, const char *name_and_major); /* [control] "session-store/1" -> jf_session_store, "bridge/1" -> jf_bridge; NULL = absent */
 } jf_plugin;
 
-typedef struct jf_host {                /* valid from create() until destroy() returns */
+typedef struct jf_host {                /* valid from create() on; once destroy() has returned its functions do nothing. The library stays loaded */
   uint32_t size; uint16_t abi_major, abi_minor; void *ctx;
   void     (*log)(void *ctx, uint32_t level /* 0 trace 1 debug 2 info 3 warn 4 error */, jf_str text);
   void     (*fault)(void *ctx, jf_str text);                       /* detail for the failure this thread is about to return or complete() */
@@ -167,7 +191,8 @@ typedef struct jf_host {                /* valid from create() until destroy() r
   int32_t  (*invalidate)(void *ctx, jf_handle);                    /* drop this client's cached decisions; 0 = everybody's */
   jf_handle(*timer)(void *ctx, uint64_t first_ms, uint64_t every_ms); void (*timer_stop)(void *ctx, jf_handle);
   void     (*counter_add)(void *ctx, jf_str name, uint64_t); void (*gauge_set)(void *ctx, jf_str name, double); void (*histogram)(void *ctx, jf_str name, double);
-  const void *(*service)(void *ctx, const char *name_and_major);   /* "kv/1" "http/1" "subscribe/1" …; NULL = absent or not granted */
+  const void *(*service)(void *ctx, const char *name_and_major);   /* "kv/1" "http/1"; NULL = absent, not granted, or before start() */
+  int32_t  (*client_attr_at)(void *ctx, const jf_client *, size_t nth, jf_str *key, jf_str *value); /* since 1.1; JF_ENOENT behind the last */
 } jf_host;
 
 typedef struct jf_entry {

@@ -53,5 +53,6 @@ shape! {
         gauge_set: Option<unsafe extern "C" fn(*mut c_void, Str, f64)>,
         histogram: Option<unsafe extern "C" fn(*mut c_void, Str, f64)>,
         service: Option<unsafe extern "C" fn(*mut c_void, *const c_char) -> *const c_void>,
+        client_attr_at: Option<unsafe extern "C" fn(*mut c_void, *const Client, usize, *mut Str, *mut Str) -> i32>,
     }
 }

@@ -14,6 +14,7 @@ mod hook;
 mod host;
 mod plugin;
 mod provider;
+mod service;
 mod shape;
 pub mod values;
 
@@ -22,6 +23,9 @@ pub use hook::{AcceptIn, AclIn, AuthIn, ControlIn, Ctx, DeliverIn, EventIn, Exch
 pub use host::{Host, Msg};
 pub use plugin::{Interest, Plugin};
 pub use provider::{Bridge, SessionStore, StoreOp};
+pub use service::{
+    Http, HttpDone, HttpRequest, HttpResponse, HttpSend, Kv, KvCas, KvDone, KvKey, KvRows, KvScan, KvSet,
+};
 pub use shape::{Client, Field, Handle, Shape, Str, Token};
 
 /// `JF_MAGIC`: "JFP1".
@@ -29,7 +33,7 @@ pub const MAGIC: u32 = 0x3150_464a;
 /// The major version of the shapes in this crate.
 pub const MAJOR: u16 = 1;
 /// The minor version of the shapes in this crate.
-pub const MINOR: u16 = 0;
+pub const MINOR: u16 = 1;
 
 /// Every shape, for tests that compare layouts.
 pub const SHAPES: &[(&str, usize, &[Field])] = &[
@@ -49,6 +53,10 @@ pub const SHAPES: &[(&str, usize, &[Field])] = &[
     layout::<StoreOp>(),
     layout::<SessionStore>(),
     layout::<Bridge>(),
+    layout::<Kv>(),
+    layout::<HttpRequest>(),
+    layout::<HttpResponse>(),
+    layout::<Http>(),
     layout::<Plugin>(),
     layout::<Host>(),
     layout::<Entry>(),

@@ -70,6 +70,7 @@ values! { u32:
     JF_F_SERIAL = 1,
     JF_F_BLOCKING = 2,
     JF_F_RELOAD = 4,
+    JF_F_RECEIVE = 8,
 
     JF_V_SKIP = 0,
     JF_V_ALLOW = 1,

@@ -61,6 +61,12 @@ impl<'a> Lent<'a> {
         })
     }
 
+    /// Returns the `nth` attribute, name and value.
+    pub(crate) fn attribute_at(&self, nth: usize) -> Option<(Str, Str)> {
+        let (name, value) = self.view.attributes.get(nth)?;
+        Some((lend(Some(name)), lend(Some(value))))
+    }
+
     /// Returns the last attribute of a name.
     pub(crate) fn attribute(&self, name: &str) -> Result<Str, i32> {
         self.view

@@ -39,6 +39,7 @@ pub(crate) struct Interest {
     pub(crate) serial: bool,
     pub(crate) blocking: bool,
     pub(crate) reload: bool,
+    pub(crate) receive: bool,
     pub(crate) events: EventMask,
     pub(crate) needs: Needs,
     pub(crate) publish_filters: Vec<TopicFilter>,
@@ -99,6 +100,7 @@ impl Interest {
             serial,
             blocking,
             reload: raw.flags & JF_F_RELOAD != 0,
+            receive: raw.flags & JF_F_RECEIVE != 0,
             events: EventMask::from_bits(raw.events),
             needs: Needs {
                 payload: raw.needs & JF_NEED_PAYLOAD != 0,

@@ -69,6 +69,7 @@ pub(crate) fn table(ctx: *mut c_void) -> abi::Host {
         gauge_set: Some(gauge_set),
         histogram: Some(histogram),
         service: Some(service),
+        client_attr_at: Some(client_attr_at),
     }
 }
 
@@ -417,6 +418,28 @@ unsafe extern "C" fn client_attr(
     };
     // SAFETY: the common rule.
     unsafe { answer(found, out) }
+}
+
+unsafe extern "C" fn client_attr_at(
+    _ctx: *mut c_void,
+    client: *const abi::Client,
+    nth: usize,
+    key: *mut Str,
+    value: *mut Str,
+) -> i32 {
+    // SAFETY: the common rule.
+    let Some(client) = (unsafe { Lent::at(client) }) else {
+        return JF_EINVAL;
+    };
+    let Some((found_key, found_value)) = client.attribute_at(nth) else {
+        return JF_ENOENT;
+    };
+    // SAFETY: null, or the plugin says that the value can be written there.
+    unsafe {
+        write(key, found_key);
+        write(value, found_value);
+    }
+    JF_OK
 }
 
 unsafe fn answer(found: Result<Str, i32>, out: *mut Str) -> i32 {

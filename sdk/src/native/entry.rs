@@ -6,9 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use plugin_abi::{self as abi, Entry, Str, values::*};
 
+use super::executor::Executor;
+use super::host::call;
 use super::instance::{self, Offer};
-use super::{lend, read_text};
-use crate::host::call;
+use super::{BRIDGE, SESSION_STORE, lend, read_text};
 use crate::options::{self, Complaint};
 use crate::{Host, Plugin};
 
@@ -26,13 +27,7 @@ type Check = unsafe extern "C" fn(Str, *mut c_void, *const abi::Host) -> i32;
 impl EntryCell {
     /// Makes the entry; both texts end with a zero.
     #[must_use]
-    pub const fn new(
-        id: &'static str,
-        version: &'static str,
-        hooks: u64,
-        check: Check,
-        create: Create,
-    ) -> Self {
+    pub const fn new(id: &'static str, version: &'static str, check: Check, create: Create) -> Self {
         Self(UnsafeCell::new(Entry {
             magic: abi::MAGIC,
             size: size_of::<Entry>() as u32,
@@ -43,7 +38,7 @@ impl EntryCell {
             version: version.as_ptr().cast(),
             sdk: SDK.as_ptr().cast(),
             config_schema: std::ptr::null(),
-            hooks,
+            hooks: 0,
             extensions: std::ptr::null(),
             check_config: Some(check),
             create: Some(create),
@@ -71,13 +66,26 @@ pub unsafe trait Exported: Plugin {
 
 const SDK: &str = concat!("rust-sdk ", env!("CARGO_PKG_VERSION"), "\0");
 
-/// Writes the schema of the options into the entry. Only for the library's constructor.
-pub fn fill_schema<P: Plugin>(cell: &EntryCell) {
+/// Writes into the entry what is only known when code runs: hooks, extensions, the schema of the options. Only for the
+/// library's constructor.
+pub fn fill<P: Plugin>(cell: &EntryCell, offer: fn(&mut Offer<P>)) {
+    let mut offered = Offer::new();
+    offer(&mut offered);
     let schema = catch_unwind(|| schemars::schema_for!(P::Config).as_value().to_string());
-    if let Some(schema) = schema.ok().and_then(|schema| CString::new(schema).ok()) {
-        let schema: *const c_char = schema.into_raw();
-        // SAFETY: a constructor runs before the library's symbols can be found, so nobody reads.
-        unsafe { (*cell.0.get()).config_schema = schema };
+    let schema = schema.ok().and_then(|schema| CString::new(schema).ok());
+    let store = offered.store.map(|_| SESSION_STORE.as_ptr());
+    let bridge = offered.bridge.map(|_| BRIDGE.as_ptr());
+    let extensions: Vec<*const c_char> = [store, bridge]
+        .into_iter()
+        .flatten()
+        .chain([std::ptr::null()])
+        .collect();
+    let entry = cell.0.get();
+    // SAFETY: a constructor runs before the library's symbols can be found, so nobody reads.
+    unsafe {
+        (*entry).hooks = offered.hooks;
+        (*entry).extensions = extensions.leak().as_ptr();
+        (*entry).config_schema = schema.map_or(std::ptr::null(), |schema| schema.into_raw().cast_const());
     }
 }
 
@@ -126,9 +134,13 @@ pub unsafe fn create<P: Plugin>(
 ) -> i32 {
     let host = Host(host);
     let created = catch_unwind(AssertUnwindSafe(|| {
-        options::read::<P>(read_text(config).unwrap_or("{}"))
-            .and_then(|options| P::create(options, host).map_err(Complaint::of_all))
-            .map(|plugin| instance::make(plugin, host, offer))
+        let options = options::read::<P>(read_text(config).unwrap_or("{}"))?;
+        let executor = Executor::new();
+        let plugin = {
+            let _inside = executor.enter();
+            P::create(options, host).map_err(Complaint::of_all)?
+        };
+        Ok(instance::make(plugin, host, executor, offer))
     }));
     match created {
         Ok(Ok(table)) => {

@@ -4,19 +4,36 @@
 //! A thunk reads what the broker lends, calls the author's hook, and writes the verdict. A panic ends in it: the broker sees
 //! `JF_FAULT`, because a panic that left a library would end the process.
 
+mod asked;
+mod cx;
 mod entry;
+mod executor;
+mod granted;
+mod hooks;
+mod host;
 mod instance;
-mod thunks;
+mod later;
+mod message;
+mod providers;
+mod say;
 
-pub use entry::{EntryCell, Exported, check_config, create, fill_schema};
+use std::ffi::CStr;
+
+pub use cx::Cx;
+pub use entry::{EntryCell, Exported, check_config, create, fill};
+pub use executor::block_on;
+pub use granted::{Http, Kv};
+pub use host::Host;
 pub use instance::Offer;
-pub use thunks::{
-    accept, authenticate, authorize, connect, control, deliver, events, publish, retain, subscribe,
-    unsubscribe, will,
-};
+pub use message::Message;
 
 pub use plugin_abi as abi;
 use plugin_abi::Str;
+
+/// The extension that stores are.
+const SESSION_STORE: &CStr = c"session-store/1";
+/// The extension that bridges are.
+const BRIDGE: &CStr = c"bridge/1";
 
 /// Lends a text.
 pub(crate) const fn lend(text: &str) -> Str {
@@ -34,14 +51,12 @@ pub(crate) fn read_text<'a>(text: Str) -> Option<&'a str> {
     std::str::from_utf8(read_bytes(text)?).ok()
 }
 
-/// Reads a text that was found in something that lives as long as `owner`.
-pub(crate) fn read_text_of<T>(owner: &T, status: i32, text: Str) -> Option<&str> {
-    let _ = owner;
-    crate::host::found(status, text)
-}
-
-/// Exports a plugin: `export_plugin!(MyPlugin: authenticate, publish);` with the hooks it implements. Its id and version are
+/// Exports a plugin: `export_plugin!(MyPlugin: authenticate, async publish);` with the hooks it implements. Its id and version are
 /// those of the crate.
+///
+/// The names: `accept`, `connect`, `authenticate`, `exchange`, `authorize`, `subscribe`, `unsubscribe`, `publish`, `retain`,
+/// `deliver`, `will`, `events`, `control`, `share_pick`, `session_store`, `bridge`. `async` stands before one whose
+/// `Async…` trait is meant.
 ///
 /// A hook that is named and not implemented doesn't compile:
 ///
@@ -58,14 +73,36 @@ pub(crate) fn read_text_of<T>(owner: &T, status: i32, text: Str) -> Option<&str>
 /// ```
 #[macro_export]
 macro_rules! export_plugin {
-    ($plugin:ty: $($hook:ident),+ $(,)?) => {
+    (@offer $offer:ident) => {};
+    (@offer $offer:ident async $hook:ident $(, $($rest:tt)*)?) => {
+        $crate::export_plugin!(@async $offer $hook);
+        $($crate::export_plugin!(@offer $offer $($rest)*);)?
+    };
+    (@offer $offer:ident $hook:ident $(, $($rest:tt)*)?) => {
+        $offer.$hook();
+        $($crate::export_plugin!(@offer $offer $($rest)*);)?
+    };
+    (@async $offer:ident connect) => { $offer.async_connect() };
+    (@async $offer:ident authenticate) => { $offer.async_authenticate() };
+    (@async $offer:ident exchange) => { $offer.async_exchange() };
+    (@async $offer:ident authorize) => { $offer.async_authorize() };
+    (@async $offer:ident subscribe) => { $offer.async_subscribe() };
+    (@async $offer:ident unsubscribe) => { $offer.async_unsubscribe() };
+    (@async $offer:ident publish) => { $offer.async_publish() };
+    (@async $offer:ident deliver) => { $offer.async_deliver() };
+    (@async $offer:ident will) => { $offer.async_will() };
+    (@async $offer:ident control) => { $offer.async_control() };
+    (@async $offer:ident $hook:ident) => {
+        compile_error!(concat!("`", stringify!($hook), "` has no second form: write it without `async`"))
+    };
+    ($plugin:ty: $($hooks:tt)+) => {
         #[allow(unsafe_code, reason = "the symbol that the broker looks for, and its constructor")]
         const _: () = {
             #[cfg(panic = "abort")]
             compile_error!("a plugin must unwind: remove `panic = \"abort\"` from the profile");
 
             fn offer(offer: &mut $crate::native::Offer<$plugin>) {
-                $($crate::native::$hook::offer(offer);)+
+                $crate::export_plugin!(@offer offer $($hooks)+);
             }
 
             unsafe extern "C" fn create(
@@ -83,7 +120,6 @@ macro_rules! export_plugin {
             static jackfield_plugin_v1: $crate::native::EntryCell = $crate::native::EntryCell::new(
                 concat!(env!("CARGO_PKG_NAME"), "\0"),
                 concat!(env!("CARGO_PKG_VERSION"), "\0"),
-                0 $(| $crate::native::$hook::BIT)+,
                 $crate::native::check_config::<$plugin>,
                 create,
             );
@@ -95,14 +131,14 @@ macro_rules! export_plugin {
                 }
             }
 
-            extern "C" fn fill_schema() {
-                $crate::native::fill_schema::<$plugin>(&jackfield_plugin_v1);
+            extern "C" fn fill() {
+                $crate::native::fill::<$plugin>(&jackfield_plugin_v1, offer);
             }
 
             #[used]
             #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
             #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
-            static CONSTRUCTOR: extern "C" fn() = fill_schema;
+            static CONSTRUCTOR: extern "C" fn() = fill;
         };
     };
 }

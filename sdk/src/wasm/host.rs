@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use broker_types::ReasonCode;
-use plugin_abi::values::*;
 
 use super::bindings::base::jackfield::plugin::{clients, decisions, log, metrics, publish, types};
 use super::timers::timers;
@@ -35,12 +34,10 @@ impl Host {
     /// # Errors
     /// The topic is none or isn't granted, or the broker takes nothing.
     pub fn publish(&self, message: &NewMessage<'_>) -> Result<(), Refused> {
-        publish::send(&new_message(message)).map_err(|error| Refused {
-            status: match error {
-                publish::Error::Denied => JF_EDENIED,
-                publish::Error::Quota => JF_EQUOTA,
-                publish::Error::Invalid => JF_EINVAL,
-            },
+        publish::send(&new_message(message)).map_err(|error| match error {
+            publish::Error::Denied => Refused::Denied,
+            publish::Error::Quota => Refused::Quota,
+            publish::Error::Invalid => Refused::Invalid,
         })
     }
 
@@ -52,7 +49,7 @@ impl Host {
         if clients::kick(client.0, reason.byte(), with_will) {
             Ok(())
         } else {
-            Err(Refused { status: JF_ENOENT })
+            Err(Refused::NotFound)
         }
     }
 
@@ -90,6 +87,6 @@ pub(crate) fn new_message(message: &NewMessage<'_>) -> types::NewMessage {
         payload: Vec::from(message.payload),
         qos: super::message::to_qos(message.qos),
         retain: message.retain,
-        properties: None,
+        properties: message.properties.map(super::message::to_properties),
     }
 }

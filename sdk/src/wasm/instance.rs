@@ -5,13 +5,11 @@ use alloc::vec::Vec;
 use core::cell::OnceCell;
 use core::marker::PhantomData;
 
-use plugin_abi::values::*;
-
 use super::bindings::base::exports::jackfield::plugin::{describe, lifecycle, swap};
 use super::single::Single;
 use super::timers::timers;
 use crate::options::{self, Complaint};
-use crate::{Fault, Host, Interest, Plugin};
+use crate::{EventKind, Fault, Host, Interest, Plugin};
 
 /// What the component exports; `P` is the plugin.
 #[derive(Debug)]
@@ -72,20 +70,25 @@ impl<P: Exported> describe::Guest for Export<P> {
     fn get() -> describe::Manifest {
         let wanted = P::slot().0.0.get().map_or_else(Interest::default, P::interest);
         let schema = schemars::schema_for!(P::Config);
+        let receive = if wanted.receive {
+            describe::Needs::RECEIVE
+        } else {
+            describe::Needs::empty()
+        };
         describe::Manifest {
             id: P::ID.to_string(),
             version: P::VERSION.to_string(),
             config_schema: Some(schema.as_value().to_string()),
             // The certificate is only copied when it is asked for.
-            needs: describe::Needs::PAYLOAD | describe::Needs::CERTIFICATE,
+            needs: describe::Needs::PAYLOAD | describe::Needs::CERTIFICATE | receive,
             traits: flag(wanted.serial, describe::Traits::SERIAL)
                 | flag(wanted.blocking, describe::Traits::SLOW),
             max_payload: (wanted.payload_bytes_max > 0).then_some(wanted.payload_bytes_max),
             publish_filters: wanted.publish,
             deliver_filters: wanted.deliver,
-            auth_methods: Vec::new(),
+            auth_methods: wanted.methods,
             control_prefixes: wanted.control,
-            event_kinds: event_kinds(wanted.events),
+            event_kinds: event_kinds(&wanted.events),
             tick_ms: timers().settle(),
         }
     }
@@ -130,42 +133,21 @@ impl<P: Exported> swap::Guest for Export<P> {
     }
 
     fn save() -> Vec<u8> {
-        Vec::new()
+        plugin::<P>().save_state().unwrap_or_default()
     }
 
-    fn load(_from_version: String, _state: Vec<u8>) -> Result<(), String> {
-        Ok(())
+    fn load(from_version: String, state: Vec<u8>) -> Result<(), String> {
+        let loaded = plugin::<P>().load_state(&from_version, &state);
+        loaded.map_err(|Fault(why)| why)
     }
 }
 
-/// The kinds of events and their names in the interface.
-const EVENTS: [(u32, &str); 16] = [
-    (JF_E_CONNECTED, "connected"),
-    (JF_E_DISCONNECTED, "disconnected"),
-    (JF_E_SESSION_CREATED, "session-created"),
-    (JF_E_SESSION_RESUMED, "session-resumed"),
-    (JF_E_SESSION_TAKEN_OVER, "session-taken-over"),
-    (JF_E_SESSION_EXPIRED, "session-expired"),
-    (JF_E_SUBSCRIBED, "subscribed"),
-    (JF_E_UNSUBSCRIBED, "unsubscribed"),
-    (JF_E_PUBLISHED, "published"),
-    (JF_E_DELIVERED, "delivered"),
-    (JF_E_ACKED, "acked"),
-    (JF_E_DROPPED, "dropped"),
-    (JF_E_WILL_FIRED, "will-fired"),
-    (JF_E_RETAINED_SET, "retained-set"),
-    (JF_E_RETAINED_CLEARED, "retained-cleared"),
-    (JF_E_AUTH_FAILED, "auth-failed"),
-];
-
-/// Returns the number of a kind of event; `None`: it came with a newer broker.
-pub(crate) fn event_kind(name: &str) -> Option<u32> {
-    let known = EVENTS.iter().find(|(_, known)| *known == name)?;
-    Some(known.0)
+/// Returns the kind of event of a name; `None`: it came with a newer broker.
+pub(crate) fn event_kind(name: &str) -> Option<EventKind> {
+    EventKind::ALL.iter().copied().find(|kind| kind.name() == name)
 }
 
-/// Returns the names of a set of kinds; empty for all of them, which a set of none means.
-fn event_kinds(wanted: u64) -> Vec<String> {
-    let named = EVENTS.iter().filter(|(kind, _)| wanted & bit(*kind) != 0);
-    named.map(|(_, name)| (*name).to_string()).collect()
+/// Returns the names of kinds.
+fn event_kinds(wanted: &[EventKind]) -> Vec<String> {
+    wanted.iter().map(|kind| kind.name().to_string()).collect()
 }

@@ -5,11 +5,10 @@ use alloc::vec::Vec;
 use core::cell::OnceCell;
 
 use broker_types::QoS;
-use plugin_abi::values::*;
 
 use super::bindings::base::jackfield::plugin::types::{self, Patch, Properties, Qos};
 use super::host::new_message;
-use crate::{NewMessage, Refused};
+use crate::{NewMessage, Property, PropertyName, Refused, Source};
 
 /// A message in a chain. What is read is as it came to this plugin; changes are kept only if the hook succeeds.
 #[derive(Debug)]
@@ -109,13 +108,44 @@ impl<'a> Message<'a> {
         Some((&property.key, &property.value))
     }
 
+    /// Returns a copy of all properties.
+    #[must_use]
+    pub fn properties(&self) -> crate::Properties {
+        let shown = self.shown.properties();
+        crate::Properties {
+            payload_is_utf8: shown.payload_is_utf8,
+            expiry: shown.message_expiry,
+            content_type: shown.content_type.clone(),
+            response_topic: shown.response_topic.clone(),
+            correlation_data: shown.correlation_data.clone(),
+            user: shown
+                .user
+                .iter()
+                .map(|property| (property.key.clone(), property.value.clone()))
+                .collect(),
+        }
+    }
+
+    /// Returns where it entered the broker.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        match self.shown.message.more.source() {
+            types::Source::Client => Source::Client,
+            types::Source::Will => Source::Will,
+            types::Source::Bridge => Source::Bridge,
+            types::Source::Plugin => Source::Plugin,
+            types::Source::Retained => Source::Retained,
+            types::Source::Embedder => Source::Embedder,
+        }
+    }
+
     /// Sends the message elsewhere.
     ///
     /// # Errors
     /// It is no Topic Name, or this hook changes nothing.
     pub fn set_topic(&mut self, topic: &str) -> Result<(), Refused> {
         if !is_topic_name(topic) {
-            return Err(Refused { status: JF_EINVAL });
+            return Err(Refused::Invalid);
         }
         self.edit()?.topic = Some(String::from(topic));
         Ok(())
@@ -141,35 +171,74 @@ impl<'a> Message<'a> {
         Ok(())
     }
 
-    /// Replaces the Content Type.
+    /// Sets a property; a User Property is added to those that are there.
     ///
     /// # Errors
     /// It is no text of MQTT, or this hook changes nothing.
-    pub fn set_content_type(&mut self, content_type: &str) -> Result<(), Refused> {
-        self.edit_properties(&[content_type])?.content_type = Some(String::from(content_type));
+    pub fn set_property(&mut self, property: Property<'_>) -> Result<(), Refused> {
+        match property {
+            Property::PayloadIsUtf8(is) => self.edit_properties(&[])?.payload_is_utf8 = is,
+            Property::Expiry(seconds) => self.edit_properties(&[])?.message_expiry = Some(seconds),
+            Property::ContentType(text) => {
+                self.edit_properties(&[text])?.content_type = Some(String::from(text));
+            }
+            Property::ResponseTopic(text) if is_topic_name(text) => {
+                self.edit_properties(&[text])?.response_topic = Some(String::from(text));
+            }
+            Property::ResponseTopic(_) => return Err(Refused::Invalid),
+            Property::CorrelationData(data) => {
+                self.edit_properties(&[])?.correlation_data = Some(Vec::from(data));
+            }
+            Property::User(name, value) => {
+                let properties = self.edit_properties(&[name, value])?;
+                properties.user.push(types::UserProperty {
+                    key: String::from(name),
+                    value: String::from(value),
+                });
+            }
+        }
         Ok(())
+    }
+
+    /// Takes a property away.
+    ///
+    /// # Errors
+    /// This hook changes nothing.
+    pub fn clear_property(&mut self, name: PropertyName) -> Result<(), Refused> {
+        let properties = self.edit_properties(&[])?;
+        match name {
+            PropertyName::PayloadFormat => properties.payload_is_utf8 = false,
+            PropertyName::Expiry => properties.message_expiry = None,
+            PropertyName::ContentType => properties.content_type = None,
+            PropertyName::ResponseTopic => properties.response_topic = None,
+            PropertyName::CorrelationData => properties.correlation_data = None,
+            PropertyName::User => properties.user.clear(),
+        }
+        Ok(())
+    }
+
+    /// Replaces the Content Type.
+    ///
+    /// # Errors
+    /// As for [`Self::set_property`].
+    pub fn set_content_type(&mut self, content_type: &str) -> Result<(), Refused> {
+        self.set_property(Property::ContentType(content_type))
     }
 
     /// Replaces the Message Expiry Interval, in seconds.
     ///
     /// # Errors
-    /// This hook changes nothing.
+    /// As for [`Self::set_property`].
     pub fn set_expiry(&mut self, seconds: u32) -> Result<(), Refused> {
-        self.edit_properties(&[])?.message_expiry = Some(seconds);
-        Ok(())
+        self.set_property(Property::Expiry(seconds))
     }
 
     /// Adds a User Property.
     ///
     /// # Errors
-    /// It is no text of MQTT, or this hook changes nothing.
+    /// As for [`Self::set_property`].
     pub fn add_user_property(&mut self, name: &str, value: &str) -> Result<(), Refused> {
-        let properties = self.edit_properties(&[name, value])?;
-        properties.user.push(types::UserProperty {
-            key: String::from(name),
-            value: String::from(value),
-        });
-        Ok(())
+        self.set_property(Property::User(name, value))
     }
 
     /// Sends a message besides this one.
@@ -178,10 +247,10 @@ impl<'a> Message<'a> {
     /// It can't be a message, or this hook sends none.
     pub fn emit(&mut self, message: &NewMessage<'_>) -> Result<(), Refused> {
         if self.allowed != Allowed::EditAndEmit {
-            return Err(Refused { status: JF_EUNSUP });
+            return Err(Refused::Unsupported);
         }
         if !is_topic_name(message.topic) {
-            return Err(Refused { status: JF_EINVAL });
+            return Err(Refused::Invalid);
         }
         self.emitted.push(new_message(message));
         Ok(())
@@ -203,7 +272,7 @@ impl<'a> Message<'a> {
 
     fn edit(&mut self) -> Result<&mut Patch, Refused> {
         if self.allowed == Allowed::Read {
-            return Err(Refused { status: JF_EUNSUP });
+            return Err(Refused::Unsupported);
         }
         Ok(&mut self.patch)
     }
@@ -211,7 +280,7 @@ impl<'a> Message<'a> {
     /// The broker takes all properties or none, so the first change copies them.
     fn edit_properties(&mut self, texts: &[&str]) -> Result<&mut Properties, Refused> {
         if texts.iter().any(|text| !is_text(text)) {
-            return Err(Refused { status: JF_EINVAL });
+            return Err(Refused::Invalid);
         }
         let shown = self.shown;
         let properties = &mut self.edit()?.properties;
@@ -226,6 +295,18 @@ fn is_text(text: &str) -> bool {
 
 fn is_topic_name(topic: &str) -> bool {
     !topic.is_empty() && is_text(topic) && !topic.bytes().any(|byte| matches!(byte, b'+' | b'#'))
+}
+
+/// Says properties in the words of the interface.
+pub(crate) fn to_properties(properties: &crate::Properties) -> Properties {
+    Properties {
+        payload_is_utf8: properties.payload_is_utf8,
+        message_expiry: properties.expiry,
+        content_type: properties.content_type.clone(),
+        response_topic: properties.response_topic.clone(),
+        correlation_data: properties.correlation_data.clone(),
+        user: super::hooks::user_properties(properties.user.clone()),
+    }
 }
 
 /// Says a QoS in the words of the interface.

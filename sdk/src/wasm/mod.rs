@@ -10,6 +10,7 @@ mod client;
 mod hooks;
 mod host;
 mod instance;
+mod later;
 mod message;
 #[cfg(not(feature = "std"))]
 mod runtime;
@@ -19,6 +20,7 @@ mod timers;
 pub use client::Cx;
 pub use host::Host;
 pub use instance::{Export, Exported, Slot};
+pub use later::block_on;
 pub use message::Message;
 
 /// The module that exports a hook, under the name that the hook has in [`export_plugin!`](crate::export_plugin).
@@ -35,7 +37,17 @@ pub mod exports {
 /// version are those of the crate.
 #[macro_export]
 macro_rules! export_plugin {
-    ($plugin:ty: $($hook:ident),+ $(,)?) => {
+    (@each $plugin:ty;) => {};
+    (@each $plugin:ty; async $hook:ident $(, $($rest:tt)*)?) => {
+        $crate::answer_at_once!($hook $plugin);
+        $crate::wasm::exports::$hook::export!(Exported with_types_in $crate::wasm::exports::$hook);
+        $($crate::export_plugin!(@each $plugin; $($rest)*);)?
+    };
+    (@each $plugin:ty; $hook:ident $(, $($rest:tt)*)?) => {
+        $crate::wasm::exports::$hook::export!(Exported with_types_in $crate::wasm::exports::$hook);
+        $($crate::export_plugin!(@each $plugin; $($rest)*);)?
+    };
+    ($plugin:ty: $($hooks:tt)+) => {
         #[allow(unsafe_code, reason = "exported symbols")]
         const _: () = {
             type Exported = $crate::wasm::Export<$plugin>;
@@ -51,7 +63,7 @@ macro_rules! export_plugin {
             }
 
             $crate::wasm::bindings::base::export!(Exported with_types_in $crate::wasm::bindings::base);
-            $($crate::wasm::exports::$hook::export!(Exported with_types_in $crate::wasm::exports::$hook);)+
+            $crate::export_plugin!(@each $plugin; $($hooks)+);
         };
     };
 }

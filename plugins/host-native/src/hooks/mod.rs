@@ -67,6 +67,7 @@ pub(crate) fn capabilities(instance: &Arc<Instance>) -> Capabilities {
     }
     if wants(JF_HOOK_AUTHORIZE) {
         offered.authorize = Some(hooks.clone());
+        offered.authorize_receive = interest.receive;
     }
     if wants(JF_HOOK_SUBSCRIBE) {
         offered.subscribe = Some(hooks.clone());

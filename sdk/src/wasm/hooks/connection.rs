@@ -22,6 +22,8 @@ impl<P: Exported + Accept> accept::Guest for Export<P> {
             address: address.map(|(ip, _)| ip.trim_start_matches('[').trim_end_matches(']')),
             port: address.and_then(|(_, port)| port.parse().ok()).unwrap_or(0),
             sni: incoming.sni.as_deref(),
+            alpn: incoming.alpn.as_deref(),
+            tls_version: incoming.tls_version.as_deref(),
         };
         match said(plugin::<P>().accept(&incoming)) {
             AcceptVerdict::Continue => accept::Verdict::Keep,

@@ -18,7 +18,7 @@ impl<P: Exported + Events> events::Guest for Export<P> {
                 client: event.client.map(ClientHandle),
                 client_id: event.client_id.as_deref(),
                 topic: event.topic.as_deref(),
-                reason: event.reason.unwrap_or(0),
+                reason: event.reason.and_then(broker_types::ReasonCode::from_byte),
                 by_server: event.by_server,
             })
         });

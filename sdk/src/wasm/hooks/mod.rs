@@ -27,7 +27,7 @@ fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
-fn user_properties(pairs: Vec<(String, String)>) -> Vec<UserProperty> {
+pub(crate) fn user_properties(pairs: Vec<(String, String)>) -> Vec<UserProperty> {
     pairs
         .into_iter()
         .map(|(key, value)| UserProperty { key, value })

@@ -25,6 +25,7 @@ impl<P: Exported + Subscribe> subscribe::Guest for Export<P> {
             filter: &request.filter,
             share: share.and_then(|rest| rest.split('/').next()),
             qos: from_qos(request.max_qos),
+            no_local: request.no_local,
             id: request.identifier.unwrap_or(0),
         };
         match said(plugin::<P>().subscribe(&Cx::new(who), &subscription)) {
@@ -44,6 +45,7 @@ impl<P: Exported + Unsubscribe> unsubscribe::Guest for Export<P> {
             filter: &filter,
             share: None,
             qos: QoS::AtMostOnce,
+            no_local: false,
             id: 0,
         };
         said(plugin::<P>().unsubscribe(&Cx::new(who), &subscription))

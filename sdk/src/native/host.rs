@@ -1,16 +1,19 @@
-//! What the broker gives a plugin: services, and the client that a hook is called for.
+//! What the broker gives a plugin: its services.
 
 use std::ffi::c_void;
-use std::marker::PhantomData;
 use std::time::Duration;
 
 use broker_types::ReasonCode;
 use plugin_abi::{self as abi, Str, values::*};
 
-use crate::native::{lend, read_text, read_text_of};
-use crate::{ClientHandle, Level, NewMessage, Refused, TimerId};
+use super::cx::LentClient;
+use super::message::set_property;
+use super::{lend, read_text};
+use crate::{ClientHandle, ClientInfo, Level, NewMessage, Refused, TimerId};
 
-/// The broker's services. Cheap to copy; may be used from any thread until the instance is dropped.
+/// The broker's services. Cheap to copy; may be used from any thread. What is called after the instance has ended does nothing.
+///
+/// Before [`crate::Plugin::start`] only [`Self::log`] does anything.
 #[derive(Clone, Copy, Debug)]
 pub struct Host(pub(crate) *const abi::Host);
 
@@ -34,7 +37,7 @@ pub(crate) use call;
 impl Host {
     /// Returns the table of services.
     pub(crate) fn table(&self) -> &abi::Host {
-        // SAFETY: the broker keeps the table until the instance is destroyed, and copies of this value stay with it.
+        // SAFETY: the header: the table stays valid from `create` on.
         unsafe { &*self.0 }
     }
 
@@ -66,12 +69,32 @@ impl Host {
 
     pub(crate) fn fill(&self, made: *mut abi::Msg, message: &NewMessage<'_>) -> Result<(), Refused> {
         if made.is_null() {
-            return Err(Refused { status: JF_EUNSUP });
+            return Err(Refused::Unsupported);
         }
         ok(call!(self, msg_set_topic(made, lend(message.topic)) or JF_EUNSUP))?;
         ok(call!(self, msg_set_payload(made, Str::of(message.payload)) or JF_EUNSUP))?;
         let (qos, retain) = (message.qos.bits().into(), message.retain.into());
-        ok(call!(self, msg_set_flags(made, qos, retain) or JF_EUNSUP))
+        ok(call!(self, msg_set_flags(made, qos, retain) or JF_EUNSUP))?;
+        let mut properties = message.properties.into_iter().flat_map(crate::Properties::each);
+        properties.try_for_each(|property| set_property(*self, made, property))
+    }
+
+    /// Returns milliseconds since 1970, by the broker's clock.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        call!(self, now_ms(self.ctx()) or 0)
+    }
+
+    /// Looks a connected client up; `None`: it is gone.
+    #[must_use]
+    pub fn client(&self, client: ClientHandle) -> Option<ClientInfo> {
+        let mut asked = LookUp {
+            host: *self,
+            found: None,
+        };
+        let user = (&raw mut asked).cast::<c_void>();
+        call!(self, client_by_id(self.ctx(), client.0, Some(look), user) or JF_EUNSUP);
+        asked.found
     }
 
     /// Ends a client's Network Connection.
@@ -113,106 +136,44 @@ impl Host {
 
 /// Turns a status into a result.
 pub(crate) fn ok(status: i32) -> Result<(), Refused> {
-    if status == JF_OK {
-        Ok(())
-    } else {
-        Err(Refused { status })
-    }
-}
-
-/// What comes with a call about a client.
-#[derive(Debug)]
-pub struct Cx<'a> {
-    host: Host,
-    ctx: &'a abi::Ctx,
-    lent: PhantomData<&'a ()>,
-}
-
-impl<'a> Cx<'a> {
-    pub(crate) const fn new(host: Host, ctx: &'a abi::Ctx) -> Self {
-        Self {
-            host,
-            ctx,
-            lent: PhantomData,
-        }
-    }
-
-    /// Returns the broker's services.
-    #[must_use]
-    pub const fn host(&self) -> Host {
-        self.host
-    }
-
-    /// Names the client's Network Connection.
-    #[must_use]
-    pub const fn client(&self) -> ClientHandle {
-        ClientHandle(self.ctx.client_id)
-    }
-
-    /// Returns the time that the answer may take; `None`: not known.
-    #[must_use]
-    pub fn budget(&self) -> Option<Duration> {
-        (self.ctx.deadline_ns != 0).then(|| Duration::from_nanos(self.ctx.deadline_ns))
-    }
-
-    /// Returns the Client Identifier.
-    #[must_use]
-    pub fn client_id(&self) -> &str {
-        self.get(JF_C_CLIENT_ID).unwrap_or_default()
-    }
-
-    /// Returns the user name: claimed in CONNECT, or what an authenticator granted.
-    #[must_use]
-    pub fn username(&self) -> Option<&str> {
-        self.get(JF_C_USERNAME)
-    }
-
-    /// Returns the name of the listener.
-    #[must_use]
-    pub fn listener(&self) -> &str {
-        self.get(JF_C_LISTENER).unwrap_or_default()
-    }
-
-    /// Returns the other end, like `192.0.2.1:40000`.
-    #[must_use]
-    pub fn peer(&self) -> &str {
-        self.get(JF_C_PEER).unwrap_or_default()
-    }
-
-    /// Returns the version of MQTT: `3.1`, `3.1.1` or `5.0`.
-    #[must_use]
-    pub fn protocol(&self) -> &str {
-        self.get(JF_C_PROTOCOL).unwrap_or_default()
-    }
-
-    /// Returns the prefix before all its topics; hooks see topics without it.
-    #[must_use]
-    pub fn mount(&self) -> &str {
-        self.get(JF_C_MOUNT).unwrap_or_default()
-    }
-
-    /// Returns what an authenticator said about the client under `name`.
-    #[must_use]
-    pub fn attribute(&self, name: &str) -> Option<&str> {
-        let mut found = Str::ABSENT;
-        let status = call!(
-            self.host,
-            client_attr(self.host.ctx(), self.ctx.client, lend(name), &raw mut found) or JF_EUNSUP
-        );
-        read_text_of(self, status, found)
-    }
-
-    fn get(&self, field: u32) -> Option<&str> {
-        let mut found = Str::ABSENT;
-        let status = call!(
-            self.host,
-            client_get(self.host.ctx(), self.ctx.client, field, &raw mut found) or JF_EUNSUP
-        );
-        read_text_of(self, status, found)
-    }
+    Err(match status {
+        JF_OK => return Ok(()),
+        JF_EINVAL => Refused::Invalid,
+        JF_EDENIED => Refused::Denied,
+        JF_ETOOBIG => Refused::TooLarge,
+        JF_EQUOTA => Refused::Quota,
+        JF_ENOENT => Refused::NotFound,
+        JF_EUNSUP => Refused::Unsupported,
+        JF_ESTALE => Refused::TooLate,
+        _ => Refused::Unavailable,
+    })
 }
 
 /// Reads a text that lives as long as the message or call it belongs to.
 pub(crate) fn found<'a>(status: i32, text: Str) -> Option<&'a str> {
     (status == JF_OK).then(|| read_text(text)).flatten()
+}
+
+/// What a look-up is told in its callback.
+struct LookUp {
+    host: Host,
+    found: Option<ClientInfo>,
+}
+
+unsafe extern "C" fn look(user: *mut c_void, client: *const abi::Client) {
+    // SAFETY: `user` is what `Host::client` gave, for this call alone; the client is lent until this returns.
+    let (asked, client) = unsafe {
+        (
+            &mut *user.cast::<LookUp>(),
+            LentClient::new((*user.cast::<LookUp>()).host, client),
+        )
+    };
+    let text = |field| client.text(field).unwrap_or_default().to_owned();
+    asked.found = Some(ClientInfo {
+        client_id: text(JF_C_CLIENT_ID),
+        username: client.text(JF_C_USERNAME).map(str::to_owned),
+        listener: text(JF_C_LISTENER),
+        peer: text(JF_C_PEER),
+        protocol: text(JF_C_PROTOCOL),
+    });
 }
