@@ -30,7 +30,7 @@ async fn authenticate(plugin: &dyn Plugin) -> Result<AuthVerdict, Fault> {
 async fn who_a_library_is_is_checked_before_it_runs() {
     for (macros, why) in [
         ("ENTRY_MAGIC=7", "doesn't begin"),
-        ("ENTRY_MAJOR=2", "built for ABI 2.0, this broker has 1.1"),
+        ("ENTRY_MAJOR=2", "built for ABI 2.1, this broker has 1.1"),
         ("ENTRY_MINOR=9", "built for ABI 1.9, this broker has 1.1"),
         ("ENTRY_SIZE=40", "too short"),
         (
