@@ -69,14 +69,13 @@ impl Broker {
     /// Returns the listeners with where they listen, in order.
     #[must_use]
     pub fn listeners(&self) -> Vec<(String, Bind)> {
-        let names = self
-            .running
-            .core
-            .listeners
-            .iter()
-            .map(|listener| listener.name.to_string());
+        let core = &self.running.core;
+        // In this order: a reload has the entrances locked while it exchanges both.
+        let entrances = core.entrances();
+        let listeners = core.listeners();
+        let names = listeners.iter().map(|listener| listener.name.to_string());
         names
-            .zip(self.running.bound.iter().map(|bound| bound.bind().clone()))
+            .zip(entrances.iter().map(|entrance| entrance.bound.bind().clone()))
             .collect()
     }
 
@@ -90,7 +89,7 @@ impl Broker {
 /// What a program may do with its broker while it runs. Cloning is cheap.
 #[derive(Clone)]
 pub struct Handle {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
 }
 
 impl std::fmt::Debug for Handle {
@@ -167,8 +166,8 @@ impl Handle {
     /// Returns each listener with the connections it has and may have.
     #[must_use]
     pub fn listeners(&self) -> Vec<(Arc<str>, usize, usize)> {
-        let listeners = self.core.listeners.iter();
-        listeners
+        let listeners = self.core.listeners();
+        { listeners.iter() }
             .map(|listener| {
                 (
                     listener.name.clone(),

@@ -1,20 +1,19 @@
 //! Putting a broker together. Everything that is wrong is reported at once, before a port opens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker_types::Limits;
-use plugin_api::SessionStore;
+use plugin_api::{Plugin, SessionStore};
 
 use crate::bridge::BridgeSpec;
 use crate::broker::Broker;
-use crate::chain::Chain;
+use crate::chain::{Chain, address};
 use crate::clock::Clock;
 use crate::error::StartError;
-use crate::listener::Listener;
+use crate::listener::{ChainRef, Listener};
 use crate::settings::{QueueFull, SharedStrategy};
-use crate::store::MemoryStore;
 
 /// A broker that doesn't run yet.
 ///
@@ -42,7 +41,7 @@ pub struct BrokerBuilder {
     pub(crate) chains: BTreeMap<String, Chain>,
     pub(crate) bridges: Vec<BridgeSpec>,
     pub(crate) limits: Limits,
-    pub(crate) clock: Clock,
+    pub(crate) clock: Option<Clock>,
     pub(crate) shards: Option<usize>,
     pub(crate) shared_strategy: SharedStrategy,
     pub(crate) queue_full: QueueFull,
@@ -51,7 +50,7 @@ pub struct BrokerBuilder {
     pub(crate) retained_bytes_max: u64,
     pub(crate) memory_max: Option<u64>,
     pub(crate) sys_interval: Option<Duration>,
-    pub(crate) store: Store,
+    pub(crate) store: Option<Store>,
 }
 
 /// Where Sessions live.
@@ -71,7 +70,7 @@ impl Default for BrokerBuilder {
             chains: BTreeMap::new(),
             bridges: Vec::new(),
             limits: Limits::default(),
-            clock: Clock::system(),
+            clock: None,
             shards: None,
             shared_strategy: SharedStrategy::default(),
             queue_full: QueueFull::default(),
@@ -80,7 +79,7 @@ impl Default for BrokerBuilder {
             retained_bytes_max: 1024 * 1024 * 1024,
             memory_max: None,
             sys_interval: None,
-            store: Store(Arc::new(MemoryStore::new())),
+            store: None,
         }
     }
 }
@@ -112,7 +111,7 @@ impl BrokerBuilder {
 
     /// Sets the clock; default: the system's.
     pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
+        self.clock = Some(clock);
         self
     }
 
@@ -159,7 +158,7 @@ impl BrokerBuilder {
     /// Sets where Sessions, queues, Retained and Will Messages live; default: in memory, and they end with the broker.
     /// With a store that survives it, messages larger than an eighth of what the store takes at a time are refused with 0x97.
     pub fn store(mut self, store: Arc<dyn SessionStore>) -> Self {
-        self.store = Store(store);
+        self.store = Some(Store(store));
         self
     }
 
@@ -167,6 +166,64 @@ impl BrokerBuilder {
     pub const fn sys_interval(mut self, interval: Duration) -> Self {
         self.sys_interval = Some(interval);
         self
+    }
+
+    /// Returns how many shards are wanted.
+    pub(crate) fn shards_wanted(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.shards.unwrap_or(cores)
+    }
+
+    /// Puts the instance `new` wherever `old` stands. False: it stands nowhere.
+    pub(crate) fn replace(&mut self, old: &Arc<dyn Plugin>, new: &Arc<dyn Plugin>) -> bool {
+        let found = self
+            .plugins()
+            .iter()
+            .any(|(_, plugin)| address(plugin) == address(old));
+        self.chains.values_mut().for_each(|chain| chain.replace(old, new));
+        for listener in &mut self.listeners {
+            if let ChainRef::Inline(chain) = &mut listener.chain {
+                chain.replace(old, new);
+            }
+        }
+        for bridge in &mut self.bridges {
+            if address(&bridge.plugin) == address(old) {
+                bridge.plugin = new.clone();
+            }
+        }
+        found
+    }
+
+    /// Returns the plugin instances that listeners and bridges use, each once, with the name of its first use.
+    pub(crate) fn plugins(&self) -> Vec<(Arc<str>, Arc<dyn Plugin>)> {
+        let of_chain = |chain: Option<&Chain>| -> Vec<(Arc<str>, Arc<dyn Plugin>)> {
+            let uses = chain.into_iter().flat_map(Chain::uses);
+            uses.map(|used| (used.name.clone(), used.plugin.clone()))
+                .collect()
+        };
+        let mut all: Vec<_> = { self.listeners.iter() }
+            .flat_map(|listener| of_chain(self.chain_of(listener)))
+            .collect();
+        for bridge in &self.bridges {
+            all.extend(of_chain(self.chain_of_bridge(bridge)));
+            all.push((bridge.name.clone(), bridge.plugin.clone()));
+        }
+        let mut seen = HashSet::new();
+        all.retain(|(_, plugin)| seen.insert(address(plugin)));
+        all
+    }
+
+    /// Returns the chain of one of its listeners; `None`: it names one that there isn't.
+    pub(crate) fn chain_of<'b>(&'b self, listener: &'b Listener) -> Option<&'b Chain> {
+        match &listener.chain {
+            ChainRef::Inline(chain) => Some(chain),
+            ChainRef::Named(name) => self.chains.get(name),
+        }
+    }
+
+    /// Returns the chain of one of its bridges, if it has one.
+    pub(crate) fn chain_of_bridge(&self, bridge: &BridgeSpec) -> Option<&Chain> {
+        self.chains.get(bridge.chain.as_ref()?)
     }
 
     /// Starts plugins, opens the listeners and serves. May be awaited on any runtime; the broker's own work is done by its own

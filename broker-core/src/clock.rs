@@ -86,6 +86,11 @@ impl Clock {
             .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
     }
 
+    /// Tells whether it is the same clock.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Starts a row of ticks.
     pub(crate) fn ticks(&self) -> Ticks {
         Ticks(match &*self.0 {

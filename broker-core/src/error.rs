@@ -4,7 +4,7 @@ use plugin_api::Fault;
 
 use crate::hooks::ChainError;
 
-/// Everything that is wrong with a broker that is to start, at once.
+/// Everything that is wrong with a broker that is to start, or to be reloaded, at once.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct StartError {
@@ -106,9 +106,30 @@ pub enum StartProblem {
         /// What the store promises.
         strongest: plugin_api::Durability,
     },
+    /// It can't be changed while the broker runs.
+    #[error("{what} can't be changed while the broker runs; restart it")]
+    Restart {
+        /// What was to be changed.
+        what: &'static str,
+    },
+    /// An instance can't take the place of another.
+    #[error("plugin `{plugin}` can't be swapped: {why}")]
+    Swap {
+        /// The plugin.
+        plugin: String,
+        /// Why not.
+        why: String,
+    },
     /// The store can't be read.
     #[error("session store: {0}")]
     Store(plugin_api::StoreFault),
+}
+
+impl StartProblem {
+    /// A thread of the broker has ended though it shouldn't have.
+    pub(crate) fn worker_gone() -> Self {
+        Self::Worker(std::io::Error::other("a worker has ended"))
+    }
 }
 
 impl From<StartProblem> for StartError {

@@ -110,9 +110,9 @@ impl Host for PluginHost {
                 }
             }
             None => core
-                .listeners
+                .listeners()
                 .iter()
-                .for_each(|listener| listener.chain.load().invalidate(&plugin)),
+                .for_each(|listener| listener.chain.load_full().invalidate(&plugin)),
         }
     }
 
@@ -139,7 +139,8 @@ impl Clients for Core {
     }
 
     fn connected(&self) -> usize {
-        self.listeners.iter().map(|listener| listener.connections()).sum()
+        let listeners = self.listeners();
+        listeners.iter().map(|listener| listener.connections()).sum()
     }
 }
 
@@ -193,6 +194,14 @@ impl PluginTimers {
                 return Some(DueTimer { id, timer });
             }
         }
+    }
+
+    /// Forgets the timers of a plugin that is stopped.
+    pub(crate) fn forget(&self, plugin: &Arc<dyn Plugin>) {
+        let gone = Arc::downgrade(plugin);
+        self.lock()
+            .timers
+            .retain(|_, timer| !std::ptr::addr_eq(timer.plugin.as_ptr(), gone.as_ptr()));
     }
 
     /// The plugin's call has ended.

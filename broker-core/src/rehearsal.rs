@@ -293,8 +293,8 @@ async fn play(
     ours: StdStream,
     theirs: StdStream,
 ) -> Result<Played, RehearsalError> {
-    let mut listeners = shard.core.listeners.iter();
-    let Some(listener) = listeners.find(|listener| *listener.name == *actor.listener) else {
+    let listeners = shard.core.listeners();
+    let Some(listener) = { listeners.iter() }.find(|listener| *listener.name == *actor.listener) else {
         return Err(RehearsalError::NoListener(actor.listener.clone()));
     };
     let before = shard.metrics.messages_accepted.get();

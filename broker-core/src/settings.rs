@@ -61,8 +61,8 @@ pub enum QueueFull {
     Disconnect,
 }
 
-/// Settings of the whole broker.
-#[derive(Clone, Debug)]
+/// Settings of the whole broker. A reload makes new ones.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
     /// How shared groups choose.
     pub(crate) share_strategy: ShareStrategy,

@@ -19,12 +19,15 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use arc_swap::ArcSwapOption;
 use broker_proto::Outgoing;
 use broker_types::TopicRef;
 use plugin_api::Plugin;
+use tokio::sync::watch;
 
+use crate::chain::address;
 use crate::engine::delivery::Publisher;
-use crate::hooks::ChainSet;
+use crate::engine::listener::ChainCell;
 use crate::routing::Interest;
 use queue::{Queue, Waiting};
 
@@ -117,6 +120,28 @@ impl BridgeSpec {
     }
 }
 
+impl BridgeSpec {
+    /// Tells whether it carries the same by the same instance, whatever becomes of its chain.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            plugin,
+            chain,
+            outgoing,
+            incoming,
+            queued_messages_max,
+            queued_bytes_max,
+        } = self;
+        *name == other.name
+            && address(plugin) == address(&other.plugin)
+            && chain.is_some() == other.chain.is_some()
+            && *outgoing == other.outgoing
+            && *incoming == other.incoming
+            && *queued_messages_max == other.queued_messages_max
+            && *queued_bytes_max == other.queued_bytes_max
+    }
+}
+
 /// What a bridge did so far, and what waits for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -144,9 +169,17 @@ pub(crate) struct Bridge {
     pub(crate) name: Arc<str>,
     /// Names it as a publisher; no Session has the same.
     pub(crate) session: u64,
-    pub(crate) outgoing: Vec<Rule>,
+    pub(crate) outgoing: Vec<Arc<Rule>>,
     pub(crate) incoming: Vec<Rule>,
-    pub(crate) chain: Option<Arc<ChainSet>>,
+    pub(crate) chain: Option<Arc<ChainCell>>,
+    /// What waits, and what was counted: a bridge that takes the place of another of the same name goes on with them.
+    work: Arc<Work>,
+    /// Becomes true when its tasks are to end.
+    ending: watch::Sender<bool>,
+}
+
+/// What outlives a change of a bridge.
+struct Work {
     queue: Queue,
     sent: AtomicU64,
     received: AtomicU64,
@@ -157,61 +190,115 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
+    /// Returns the bridge that `spec` describes, in the place of `before` if there is one. Rules that make no sense were told
+    /// before, and are left out.
     pub(crate) fn new(
         spec: &BridgeSpec,
         session: u64,
-        outgoing: Vec<Rule>,
-        incoming: Vec<Rule>,
-        chain: Option<Arc<ChainSet>>,
+        chain: Option<Arc<ChainCell>>,
+        before: Option<&Self>,
     ) -> Arc<Self> {
+        let (messages, bytes) = (spec.queued_messages_max, spec.queued_bytes_max);
+        let work = match before {
+            Some(before) => {
+                before.work.queue.set_max(messages, bytes);
+                before.work.clone()
+            }
+            None => Arc::new(Work {
+                queue: Queue::new(messages, bytes),
+                sent: AtomicU64::new(0),
+                received: AtomicU64::new(0),
+                dropped: AtomicU64::new(0),
+                faults: AtomicU64::new(0),
+                egress_down: AtomicBool::new(false),
+                ingress_down: AtomicBool::new(false),
+            }),
+        };
+        let compile = |rules: &[BridgeRule]| -> Vec<Rule> {
+            rules.iter().filter_map(|rule| rule.compile().ok()).collect()
+        };
         Arc::new(Self {
             name: spec.name.clone(),
-            session,
-            outgoing,
-            incoming,
+            session: before.map_or(session, |before| before.session),
+            outgoing: compile(&spec.outgoing).into_iter().map(Arc::new).collect(),
+            incoming: compile(&spec.incoming),
             chain,
-            queue: Queue::new(spec.queued_messages_max, spec.queued_bytes_max),
-            sent: AtomicU64::new(0),
-            received: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            faults: AtomicU64::new(0),
-            egress_down: AtomicBool::new(false),
-            ingress_down: AtomicBool::new(false),
+            work,
+            ending: watch::Sender::new(false),
         })
+    }
+
+    /// Ends its tasks, each when the call that it waits for is done. What waits stays.
+    pub(crate) async fn end(&self) {
+        self.ending.send_replace(true);
+        self.ending.closed().await;
+    }
+
+    /// Lets go of what waits: the bridge is gone.
+    pub(crate) fn give_up(&self) -> usize {
+        let lost = self.work.queue.clear();
+        self.drop_count(lost);
+        lost
     }
 
     /// Takes a message that matches one of its filters. False: it goes nowhere.
     fn take(&self, message: &mut Outgoing<'_>) -> bool {
         let topic = message.topic();
-        let Some(rule) = self.outgoing.iter().position(|rule| rule.filter.matches(topic)) else {
+        let Some(rule) = self.outgoing.iter().find(|rule| rule.filter.matches(topic)) else {
             return false;
         };
         let waiting = Waiting {
             stored: message.shared().clone(),
-            rule,
+            rule: rule.clone(),
         };
-        let dropped = self.queue.push(waiting);
+        let dropped = self.work.queue.push(waiting);
         self.drop_count(dropped);
         true
     }
 
     fn drop_count(&self, messages: usize) {
-        self.dropped.fetch_add(messages as u64, Ordering::Relaxed);
+        self.work.dropped.fetch_add(messages as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn counts(&self) -> BridgeCounts {
-        let (queued, queued_bytes) = self.queue.len();
-        let down = self.egress_down.load(Ordering::Relaxed) || self.ingress_down.load(Ordering::Relaxed);
+        let work = &*self.work;
+        let (queued, queued_bytes) = work.queue.len();
+        let down = work.egress_down.load(Ordering::Relaxed) || work.ingress_down.load(Ordering::Relaxed);
         BridgeCounts {
             name: self.name.clone(),
             queued,
             queued_bytes,
-            sent: self.sent.load(Ordering::Relaxed),
-            received: self.received.load(Ordering::Relaxed),
-            dropped: self.dropped.load(Ordering::Relaxed),
-            faults: self.faults.load(Ordering::Relaxed),
+            sent: work.sent.load(Ordering::Relaxed),
+            received: work.received.load(Ordering::Relaxed),
+            dropped: work.dropped.load(Ordering::Relaxed),
+            faults: work.faults.load(Ordering::Relaxed),
             up: !down,
         }
+    }
+}
+
+/// The bridges there are at the moment. Where there is none, that is all that a message costs.
+#[derive(Default)]
+pub(crate) struct BridgeTable {
+    any: AtomicBool,
+    bridges: ArcSwapOption<Bridges>,
+}
+
+impl BridgeTable {
+    /// Returns the bridges; `None`: there is none.
+    #[inline]
+    pub(crate) fn get(&self) -> Option<Arc<Bridges>> {
+        if !self.any.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.bridges.load_full()
+    }
+
+    /// Lets there be these bridges, at most [`BRIDGES_MAX`].
+    pub(crate) fn set(&self, all: Vec<Arc<Bridge>>) {
+        let any = !all.is_empty();
+        self.bridges.store(any.then(|| Arc::new(Bridges::new(all))));
+        self.any.store(any, Ordering::Relaxed);
     }
 }
 
@@ -222,8 +309,7 @@ pub(crate) struct Bridges {
 }
 
 impl Bridges {
-    /// Returns the table of at most [`BRIDGES_MAX`] bridges.
-    pub(crate) fn new(all: Vec<Arc<Bridge>>) -> Self {
+    fn new(all: Vec<Arc<Bridge>>) -> Self {
         let mut interest = Interest::default();
         for (bridge, slot) in all.iter().zip(0..) {
             for rule in &bridge.outgoing {
@@ -231,6 +317,11 @@ impl Bridges {
             }
         }
         Self { all, interest }
+    }
+
+    /// Returns each of them.
+    pub(crate) fn all(&self) -> &[Arc<Bridge>] {
+        &self.all
     }
 
     /// Tells whether some bridge may want messages with `topic`: a bit for each.
@@ -260,7 +351,7 @@ impl Bridges {
     /// Waits until nothing waits to be carried out.
     pub(crate) async fn drained(&self) {
         for bridge in &self.all {
-            bridge.queue.emptied().await;
+            bridge.work.queue.emptied().await;
         }
     }
 }

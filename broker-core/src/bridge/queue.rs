@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use broker_proto::Stored;
 use tokio::sync::Notify;
 
-/// A message, and the rule it waits for.
+use super::Rule;
+
+/// A message, and the rule it waits for: it goes out by that, whatever rules there are by then.
 pub(super) struct Waiting {
     pub(super) stored: Arc<Stored>,
-    pub(super) rule: usize,
+    pub(super) rule: Arc<Rule>,
 }
 
 pub(super) struct Queue {
-    messages_max: usize,
-    bytes_max: usize,
     state: Mutex<State>,
     filled: Notify,
     emptied: Notify,
@@ -23,6 +23,8 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct State {
+    messages_max: usize,
+    bytes_max: usize,
     list: VecDeque<Waiting>,
     /// Of the list and of what is in hand.
     bytes: usize,
@@ -38,9 +40,11 @@ impl State {
 impl Queue {
     pub(super) fn new(messages_max: usize, bytes_max: usize) -> Self {
         Self {
-            messages_max,
-            bytes_max,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                messages_max,
+                bytes_max,
+                ..State::default()
+            }),
             filled: Notify::new(),
             emptied: Notify::new(),
         }
@@ -51,9 +55,9 @@ impl Queue {
         let size = waiting.stored.size();
         let mut gone = Vec::new();
         let mut state = self.lock();
-        while state.len() >= self.messages_max || state.bytes + size > self.bytes_max {
+        while state.len() >= state.messages_max || state.bytes + size > state.bytes_max {
             // Dropping others makes no sense for a message that doesn't fit even alone.
-            let oldest = if size > self.bytes_max {
+            let oldest = if size > state.bytes_max {
                 None
             } else {
                 state.list.pop_front()
@@ -77,6 +81,34 @@ impl Queue {
         let count = most.min(state.list.len());
         state.in_hand += count;
         state.list.drain(..count).collect()
+    }
+
+    /// Sets other bounds; what is over them already leaves as it came.
+    pub(super) fn set_max(&self, messages: usize, bytes: usize) {
+        let mut state = self.lock();
+        state.messages_max = messages;
+        state.bytes_max = bytes;
+    }
+
+    /// Puts back what was taken in hand and not carried out, before all others.
+    pub(super) fn put_back(&self, hand: Vec<Waiting>) {
+        let mut state = self.lock();
+        state.in_hand -= hand.len();
+        for waiting in hand.into_iter().rev() {
+            state.list.push_front(waiting);
+        }
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// Lets go of all that waits. Returns how many messages that were.
+    pub(super) fn clear(&self) -> usize {
+        let mut state = self.lock();
+        let gone = std::mem::take(&mut state.list);
+        state.bytes -= gone.iter().map(|waiting| waiting.stored.size()).sum::<usize>();
+        drop(state);
+        self.emptied.notify_waiters();
+        gone.len()
     }
 
     /// Lets go of `messages` that were in hand, with `bytes`.
@@ -132,11 +164,13 @@ mod tests {
     use broker_types::{Message, Timestamp, TopicName};
 
     use super::*;
+    use crate::bridge::BridgeRule;
 
     fn waiting(text: &str) -> Waiting {
         let message = Message::new(TopicName::new("t").unwrap(), text.to_owned());
         let stored = Arc::new(Stored::new(&MessageRef::from(&message), Timestamp::ZERO));
-        Waiting { stored, rule: 0 }
+        let rule = BridgeRule::new("#").compile().unwrap().into();
+        Waiting { stored, rule }
     }
 
     fn texts(taken: &[Waiting]) -> Vec<&[u8]> {
@@ -160,6 +194,26 @@ mod tests {
         assert_eq!(queue.len(), (2, 10));
         assert_eq!(queue.push(waiting("9")), 1);
         assert_eq!(queue.len(), (2, 7));
+    }
+
+    #[test]
+    fn what_is_put_back_is_the_first_again() {
+        let queue = Queue::new(10, 1000);
+        for text in ["1", "2", "3", "4"] {
+            queue.push(waiting(text));
+        }
+        let mut hand = queue.take(3);
+        queue.done(1, hand.remove(0).stored.size());
+        queue.put_back(hand);
+        assert_eq!(queue.len(), (3, 6));
+        assert_eq!(texts(&queue.take(10)), [b"2", b"3", b"4"]);
+        queue.push(waiting("5"));
+        queue.push(waiting("6"));
+        assert_eq!(
+            (queue.clear(), queue.len().0),
+            (2, 3),
+            "what is in hand stays there"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use broker_types::{FilterError, QoS, TopicFilter, TopicName, TopicRef};
 /// `to` is written like a Topic Filter: its first `+` stands for what the filter's first `+` matched, the second for the
 /// second, and `#` for all that the filter's `#` matched. So `plant/+/raw/#` to `cloud/+/#` turns `plant/7/raw/temp/1`
 /// into `cloud/7/temp/1`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BridgeRule {
     filter: String,
     to: Option<String>,

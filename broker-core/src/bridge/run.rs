@@ -10,14 +10,15 @@ use std::time::Duration;
 use broker_proto::remaining_expiry;
 use broker_types::{ClientId, Message, ProtocolVersion, Source, Timestamp};
 use plugin_api::{Bridge as Carrier, ClientView, Fault, FaultKind, Peer};
+use tokio::sync::watch;
 
+use super::Bridge;
 use super::queue::Waiting;
-use super::{Bridge, Rule};
 use crate::engine::delivery::Publisher;
 use crate::engine::memory::Pressure;
 use crate::engine::pass::pass;
 use crate::engine::shard::Shard;
-use crate::hooks::{EventSink, caught_call};
+use crate::hooks::{EventSink, InUse, caught_call};
 
 /// Messages that one call carries out.
 const BATCH_MAX: usize = 256;
@@ -28,19 +29,38 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// … and the longest, reached by doubling.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// Starts both tasks on this shard.
-pub(crate) fn spawn(shard: &Rc<Shard>, bridge: &Arc<Bridge>, carrier: Arc<dyn Carrier>) {
-    if !bridge.outgoing.is_empty() {
-        tokio::task::spawn_local(carry_out(shard.clone(), bridge.clone(), carrier.clone()));
+/// Starts both tasks on this shard. They hold `in_use` until they end.
+pub(crate) fn spawn(shard: &Rc<Shard>, bridge: &Arc<Bridge>, carrier: Arc<dyn Carrier>, in_use: InUse) {
+    let in_use = Rc::new(in_use);
+    // What waits by rules of before goes out too.
+    if !bridge.outgoing.is_empty() || bridge.work.queue.len().0 > 0 {
+        let out = carry_out(
+            shard.clone(),
+            bridge.clone(),
+            carrier.clone(),
+            bridge.ending.subscribe(),
+        );
+        let in_use = in_use.clone();
+        tokio::task::spawn_local(async move {
+            out.await;
+            drop(in_use);
+        });
     }
-    let incoming = bring_in(shard.clone(), bridge.clone(), carrier);
+    let incoming = bring_in(shard.clone(), bridge.clone(), carrier, bridge.ending.subscribe());
     let core = shard.core.clone();
     tokio::task::spawn_local(async move {
         tokio::select! {
             () = core.stopping() => {}
             () = incoming => {}
         }
+        drop(in_use);
     });
+}
+
+/// Waits until the bridge is to end.
+async fn ended(ending: &mut watch::Receiver<bool>) {
+    // An error means that it is gone altogether.
+    let _ = ending.wait_for(|ending| *ending).await;
 }
 
 /// Pauses between calls that fail.
@@ -57,25 +77,35 @@ impl Pause {
     }
 }
 
-/// Carries out what waits. What is in hand stays there, in order, until the other side has it.
-async fn carry_out(shard: Rc<Shard>, bridge: Arc<Bridge>, carrier: Arc<dyn Carrier>) {
+/// Carries out what waits. What is in hand stays there, in order, until the other side has it, or goes back when the bridge
+/// ends.
+async fn carry_out(
+    shard: Rc<Shard>,
+    bridge: Arc<Bridge>,
+    carrier: Arc<dyn Carrier>,
+    mut ending: watch::Receiver<bool>,
+) {
+    let queue = &bridge.work.queue;
     let mut pause = Pause(PAUSE_MIN);
     let mut batch = Vec::new();
-    let mut sizes = Vec::new();
+    let mut hand = Vec::new();
     loop {
         if batch.is_empty() {
-            bridge.queue.filled().await;
+            tokio::select! {
+                biased;
+                () = ended(&mut ending) => break,
+                () = queue.filled() => {}
+            }
         }
-        for waiting in bridge.queue.take(BATCH_MAX - batch.len()) {
-            let size = waiting.stored.size();
-            match renamed(&waiting, &bridge.outgoing, shard.core.clock.now()) {
+        for waiting in queue.take(BATCH_MAX - batch.len()) {
+            match renamed(&waiting, shard.core.clock.now()) {
                 Some(message) => {
                     batch.push(message);
-                    sizes.push(size);
+                    hand.push(waiting);
                 }
                 None => {
                     bridge.drop_count(1);
-                    bridge.queue.done(1, size);
+                    queue.done(1, waiting.stored.size());
                 }
             }
         }
@@ -90,23 +120,32 @@ async fn carry_out(shard: Rc<Shard>, bridge: Arc<Bridge>, carrier: Arc<dyn Carri
         };
         match taken {
             Ok(taken) => {
-                bridge.went_well(&bridge.egress_down, "egress");
+                bridge.went_well(&bridge.work.egress_down, "egress");
                 pause.reset();
-                bridge.sent.fetch_add(taken as u64, Ordering::Relaxed);
+                bridge.work.sent.fetch_add(taken as u64, Ordering::Relaxed);
                 batch.drain(..taken);
-                bridge.queue.done(taken, sizes.drain(..taken).sum());
+                let sizes = hand.drain(..taken).map(|waiting| waiting.stored.size());
+                queue.done(taken, sizes.sum());
             }
             Err(fault) => {
-                bridge.failed(&bridge.egress_down, "egress", &fault);
-                pause.wait().await;
+                bridge.failed(&bridge.work.egress_down, "egress", &fault);
+                tokio::select! {
+                    biased;
+                    () = ended(&mut ending) => {}
+                    () = pause.wait() => {}
+                }
             }
         }
+        if *ending.borrow() {
+            break;
+        }
     }
+    queue.put_back(hand);
 }
 
 /// Returns the message under its name on the other side; `None`: it expired, or there is no such name.
-fn renamed(waiting: &Waiting, rules: &[Rule], now: Timestamp) -> Option<Message> {
-    let rule = &rules[waiting.rule];
+fn renamed(waiting: &Waiting, now: Timestamp) -> Option<Message> {
+    let rule = &waiting.rule;
     let lent = waiting.stored.message();
     let topic = rule.rename(lent.topic)?;
     let expiry = remaining_expiry(lent.expiry, waiting.stored.received_at(), now).ok()?;
@@ -118,13 +157,23 @@ fn renamed(waiting: &Waiting, rules: &[Rule], now: Timestamp) -> Option<Message>
 }
 
 /// Brings in what comes. The next call acknowledges, so it is made when everything is published.
-async fn bring_in(shard: Rc<Shard>, bridge: Arc<Bridge>, carrier: Arc<dyn Carrier>) {
+async fn bring_in(
+    shard: Rc<Shard>,
+    bridge: Arc<Bridge>,
+    carrier: Arc<dyn Carrier>,
+    mut ending: watch::Receiver<bool>,
+) {
     let client = Arc::new(view(&shard, &bridge));
     let mut pause = Pause(PAUSE_MIN);
     loop {
-        match caught_call(|| carrier.ingress()).await {
+        let came = tokio::select! {
+            biased;
+            () = ended(&mut ending) => return,
+            came = caught_call(|| carrier.ingress()) => came,
+        };
+        match came {
             Ok(messages) => {
-                bridge.went_well(&bridge.ingress_down, "ingress");
+                bridge.went_well(&bridge.work.ingress_down, "ingress");
                 pause.reset();
                 if messages.is_empty() {
                     // A plugin that doesn't wait for messages must not turn the processor.
@@ -135,8 +184,12 @@ async fn bring_in(shard: Rc<Shard>, bridge: Arc<Bridge>, carrier: Arc<dyn Carrie
                 }
             }
             Err(fault) => {
-                bridge.failed(&bridge.ingress_down, "ingress", &fault);
-                pause.wait().await;
+                bridge.failed(&bridge.work.ingress_down, "ingress", &fault);
+                tokio::select! {
+                    biased;
+                    () = ended(&mut ending) => return,
+                    () = pause.wait() => {}
+                }
             }
         }
     }
@@ -153,7 +206,8 @@ async fn publish(shard: &Rc<Shard>, bridge: &Bridge, client: &Arc<ClientView>, m
         return;
     };
     let mut out = Vec::new();
-    match &bridge.chain {
+    let chain = bridge.chain.as_ref().map(|chain| chain.load_full());
+    match &chain {
         None => out.push(message),
         Some(chain) => pass(message, Source::Bridge, client, chain, &mut out).await,
     }
@@ -164,13 +218,13 @@ async fn publish(shard: &Rc<Shard>, bridge: &Bridge, client: &Arc<ClientView>, m
         client_id: &bridge.name,
         session: bridge.session,
     };
-    let events = match &bridge.chain {
+    let events = match &chain {
         Some(chain) => chain.events().clone(),
         None => EventSink::default(),
     };
     for message in &out {
-        bridge.received.fetch_add(1, Ordering::Relaxed);
-        shard.publish_as(message, by, bridge.chain.as_ref(), &events);
+        bridge.work.received.fetch_add(1, Ordering::Relaxed);
+        shard.publish_as(message, by, chain.as_ref(), &events);
     }
 }
 
@@ -194,7 +248,7 @@ impl Bridge {
     }
 
     fn failed(&self, down: &std::sync::atomic::AtomicBool, direction: &'static str, fault: &Fault) {
-        self.faults.fetch_add(1, Ordering::Relaxed);
+        self.work.faults.fetch_add(1, Ordering::Relaxed);
         // One line when it begins to fail; the pauses say the rest.
         if !down.swap(true, Ordering::Relaxed) {
             tracing::warn!(bridge = %self.name, direction, fault = fault.kind.as_str(), "{}", fault.text);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use broker_types::{FilterError, TopicFilter};
 use plugin_api::Plugin;
 
-use super::{Condition, HookSet};
+use super::{Condition, HookSet, address};
 
 /// What happens when a hook gives no verdict: it panicked, took too long, or what it depends on failed. Each hook's
 /// documentation says what that means on the wire. The list is complete.
@@ -149,6 +149,37 @@ impl Use {
     #[must_use]
     pub const fn plugin(&self) -> &Arc<dyn Plugin> {
         &self.plugin
+    }
+
+    /// Tells whether it is the same use of the same instance.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            plugin,
+            on,
+            topics,
+            on_error,
+            on_timeout,
+            timeout,
+            allow_publish,
+            condition,
+            wrong,
+        } = self;
+        let same_condition = match (condition, &other.condition) {
+            (Some(condition), Some(other)) => Arc::ptr_eq(condition, other),
+            (None, None) => true,
+            _ => false,
+        };
+        *name == other.name
+            && address(plugin) == address(&other.plugin)
+            && *on == other.on
+            && *topics == other.topics
+            && *on_error == other.on_error
+            && *on_timeout == other.on_timeout
+            && *timeout == other.timeout
+            && *allow_publish == other.allow_publish
+            && *wrong == other.wrong
+            && same_condition
     }
 
     fn checked(&mut self, filters: impl Filters) -> Vec<TopicFilter> {

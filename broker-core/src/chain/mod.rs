@@ -112,6 +112,26 @@ impl Chain {
         self.trace.as_ref()
     }
 
+    /// Tells whether it decides the same as `other` in every case: the same instances, in the same order, used the same way.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let (uses, others) = (self.uses(), other.uses());
+        self.wants_all_authenticators() == other.wants_all_authenticators()
+            && self.wants_all_authorizers() == other.wants_all_authorizers()
+            && uses.len() == others.len()
+            && uses.iter().zip(others).all(|(used, other)| used.is_same(other))
+    }
+
+    /// Puts `new` wherever `old` stands.
+    pub(crate) fn replace(&mut self, old: &Arc<dyn Plugin>, new: &Arc<dyn Plugin>) {
+        for entry in &mut self.entries {
+            match entry {
+                Entry::Chain(chain) => chain.replace(old, new),
+                Entry::Use(used) if address(&used.plugin) == address(old) => used.plugin = new.clone(),
+                Entry::Use(_) => {}
+            }
+        }
+    }
+
     /// Returns the links, those of nested chains in their place.
     pub(crate) fn uses(&self) -> Vec<&Use> {
         let mut uses = Vec::new();

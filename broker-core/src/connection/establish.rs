@@ -94,7 +94,6 @@ struct Newcomer {
 pub(super) async fn establish(
     shard: &Rc<Shard>,
     listener: &Arc<ListenerState>,
-    chain: Arc<ChainSet>,
     socket: Arc<Socket>,
     peer: Peer,
 ) -> Result<Box<Connection>, Failure> {
@@ -102,7 +101,8 @@ pub(super) async fn establish(
     let mut newcomer = Newcomer {
         shard: shard.clone(),
         listener: listener.clone(),
-        chain,
+        // Who says nothing keeps no chain that has been replaced.
+        chain: shard.core.no_chain.clone(),
         socket,
         peer,
         decoder: Decoder::server(limits.packet_size_max, limits.connect_size_max),
@@ -124,6 +124,7 @@ pub(super) async fn establish(
         }
     };
     newcomer.decoder.set_version(connect.version);
+    newcomer.chain = listener.chain.load_full();
     newcomer.connected(&connect).await
 }
 

@@ -71,6 +71,7 @@ impl Connection {
         let Some(next) = next else {
             if let Some(link) = state.link.as_deref_mut() {
                 link.held = state.outbound.is_waiting();
+                link.looked_at = link.held || link.is_to_be_looked_at();
                 // Room comes with an acknowledgement, or when the output is written.
                 link.wants_drained |= link.held;
             }

@@ -31,7 +31,7 @@ use std::sync::atomic::Ordering;
 use plugin_api::{EventKind, Incoming, Peer};
 
 use crate::engine::core::tell;
-use crate::engine::listener::{Admission, ListenerState};
+use crate::engine::listener::{Admission, Door, Keeper, ListenerState};
 use crate::engine::seats::Occupant;
 use crate::engine::shard::Shard;
 use crate::hooks::AcceptOutcome;
@@ -40,15 +40,20 @@ use crate::net::{AcceptFailure, Acceptor, Socket};
 /// Connections accepted in a row before the shard's other tasks get their turn.
 const ACCEPT_BATCH: usize = 16;
 
-/// Accepts for one shard until the broker stops.
-pub(crate) async fn accept(shard: Rc<Shard>, listener: Arc<ListenerState>, acceptor: Acceptor) {
+/// Accepts for one shard from when the door opens until it closes or the broker stops.
+pub(crate) async fn accept(shard: Rc<Shard>, door: Arc<Door>, mut keeper: Keeper, acceptor: Acceptor) {
+    if !keeper.opened().await {
+        return;
+    }
     let mut row = 0;
     loop {
         let accepted = tokio::select! {
             biased;
             () = shard.core.stopping() => return,
+            () = keeper.closed() => return,
             accepted = acceptor.accept() => accepted,
         };
+        let listener = door.terms.load_full();
         match accepted {
             Ok((fd, peer)) => admit(&shard, &listener, fd, peer),
             Err(AcceptFailure::Exhausted(error)) => {
@@ -137,7 +142,6 @@ async fn establish(
     socket: Arc<Socket>,
     peer: Peer,
 ) -> Option<Box<run::Connection>> {
-    let chain = listener.chain.load_full();
     let incoming = Incoming {
         listener: listener.name.clone(),
         peer,
@@ -146,24 +150,28 @@ async fn establish(
         tls_version: None,
         certificate: None,
     };
-    match chain.accept(&incoming) {
+    match listener.chain.load_full().accept(&incoming) {
         AcceptOutcome::Close => return None,
         AcceptOutcome::Go { delay } if delay.is_zero() => {}
         AcceptOutcome::Go { delay } => tokio::time::sleep(delay).await,
     }
-    match establish::establish(shard, listener, chain.clone(), socket, peer).await {
+    match establish::establish(shard, listener, socket, peer).await {
         Ok(connection) => Some(connection),
         Err(failure) => {
             shard.metrics.connects_refused.one();
             tracing::debug!(listener = %listener.name, %peer, %failure, "no connection");
             if let Some(client_id) = failure.refused() {
-                tell(chain.events(), EventKind::AuthFailed, |event| {
-                    event.client_id = Some(client_id.clone());
-                    event.listener = Some(listener.name.clone());
-                    event.peer = Some(peer);
-                    event.reason = failure.reason();
-                    event.by_server = true;
-                });
+                tell(
+                    listener.chain.load_full().events(),
+                    EventKind::AuthFailed,
+                    |event| {
+                        event.client_id = Some(client_id.clone());
+                        event.listener = Some(listener.name.clone());
+                        event.peer = Some(peer);
+                        event.reason = failure.reason();
+                        event.by_server = true;
+                    },
+                );
             }
             None
         }

@@ -10,7 +10,7 @@ use plugin_api::{ClientView, ExchangePhase, ExchangeRequest, Grant};
 use super::establish::{EXCHANGE_ROUNDS, abandon, challenge_packet};
 use super::parked::{Parked, Resumed};
 use super::run::{Connection, End};
-use crate::hooks::ExchangeOutcome;
+use crate::hooks::{ExchangeOutcome, ExchangeOwner};
 
 /// A step of a re-authentication.
 pub(super) struct Reauthenticated {
@@ -18,8 +18,9 @@ pub(super) struct Reauthenticated {
 }
 
 /// A re-authentication under way.
-#[derive(Default)]
 pub(super) struct Exchanging {
+    /// Who began it, and ends it whatever becomes of the chain.
+    owner: ExchangeOwner,
     rounds: usize,
 }
 
@@ -40,14 +41,19 @@ impl Connection {
             (ReasonCode::ContinueAuthentication, Some(_)) => ExchangePhase::Continue,
             _ => return Err(self.protocol_error("an AUTH that is not due")),
         };
-        let exchanging = rare.exchanging.get_or_insert_default();
-        exchanging.rounds += 1;
-        if exchanging.rounds > EXCHANGE_ROUNDS {
-            return Err(End::because(ReasonCode::NotAuthorized));
-        }
-        let Some(owner) = self.chain.exchange_owner(&method) else {
+        let begun = rare.exchanging.take();
+        let known = begun.as_ref().map(|begun| begun.owner.clone());
+        let Some(owner) = known.or_else(|| self.chain.exchange_owner(&method)) else {
             return Err(End::because(ReasonCode::BadAuthenticationMethod));
         };
+        let rounds = begun.map_or(1, |begun| begun.rounds + 1);
+        self.rare_mut().exchanging = Some(Exchanging {
+            owner: owner.clone(),
+            rounds,
+        });
+        if rounds > EXCHANGE_ROUNDS {
+            return Err(End::because(ReasonCode::NotAuthorized));
+        }
         let client = self.client.clone();
         let data = auth.data.map(<[u8]>::to_vec);
         self.park(Parked::new(async move {
@@ -96,13 +102,11 @@ impl Connection {
         // What was asked last is not waited for any more.
         self.parked = None;
         let Some(rare) = &mut self.rare else { return };
-        if rare.exchanging.take().is_none() {
+        let Some(exchanging) = rare.exchanging.take() else {
             return;
-        }
+        };
         let method = rare.auth_method.take().unwrap_or_default();
-        if let Some(owner) = self.chain.exchange_owner(&method) {
-            abandon(&owner, &self.client, &method, self.handle.0).await;
-        }
+        abandon(&exchanging.owner, &self.client, &method, self.handle.0).await;
     }
 
     /// Applies what a re-authentication granted. Client Identifier and mount stay.

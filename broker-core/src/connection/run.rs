@@ -301,6 +301,9 @@ impl Connection {
         self.shard.read_clock();
         self.heard = Heard::Unknown;
         let late = self.socket.take_late();
+        if self.parked.is_none() {
+            self.follow_chain();
+        }
         let signals = match self.signals() {
             Some(Signals { kick: Some(kick), .. }) => return Poll::Ready(kick.into()),
             Some(signals) => signals,
@@ -314,6 +317,23 @@ impl Connection {
             }
             Ok(()) => Poll::Pending,
             Err(end) => Poll::Ready(end),
+        }
+    }
+
+    /// Takes the listener's present chain for what comes next.
+    #[inline]
+    fn follow_chain(&mut self) {
+        if self.chain.generation() != self.listener.chain.generation() {
+            self.renew_chain();
+        }
+    }
+
+    #[cold]
+    fn renew_chain(&mut self) {
+        let mut state = self.session.lock();
+        state.follow_chain();
+        if let Some(link) = state.link_of(self.handle) {
+            self.chain = link.chain.clone();
         }
     }
 
@@ -378,6 +398,9 @@ impl Connection {
                 };
                 self.parked = None;
                 self.resume(resumed)?;
+                if self.parked.is_none() {
+                    self.follow_chain();
+                }
                 continue;
             }
             if outbox_full {

@@ -22,7 +22,7 @@ use super::session::{Held, Kick, Link, Owner, Session, State, Will};
 use super::shard::Shard;
 use super::timers::{Due, TimerKey};
 use crate::connection::describe;
-use crate::hooks::{AclCache, ChainSet, HookMask};
+use crate::hooks::{AclCache, ChainSet};
 use crate::net::Socket;
 use crate::settings::QueueFull;
 use crate::store::{Entry, EntryPhase, Group, Kept, Moment, Staging, Transaction, WINDOW};
@@ -119,7 +119,7 @@ impl Shard {
             return Err(UNAVAILABLE);
         }
         let (attached, group, listener, chain, kind) = loop {
-            let full = self.core.sessions.len() >= self.core.settings.sessions_max;
+            let full = self.core.sessions.len() >= self.core.settings().sessions_max;
             let pressed = self.pressure() >= Pressure::Sessions;
             if (full || pressed) && self.core.sessions.get(client.id.as_str()).is_none() {
                 self.metrics.sessions_refused_memory.add(u64::from(pressed));
@@ -277,7 +277,7 @@ impl Shard {
         }
         state.expiry = expiry;
         state.fresh = false;
-        let looked_at = chain.mask().has(HookMask::RECEIVE.or(HookMask::DELIVER)) || !client.mount.is_empty();
+        let looked_at = chain.looks_at_deliveries() || !client.mount.is_empty();
         let mut out = WriteBuf::new();
         self.lend_buffer(&mut out);
         welcome(out.frames());
@@ -286,7 +286,7 @@ impl Shard {
         let mut group = (keep || state.kept.is_some()).then(|| self.keep(session, state));
         let limits = outbound_limits(
             &state.listener.limits,
-            self.core.settings.queue_full,
+            self.core.settings().queue_full,
             state.kept.is_some(),
         );
         state.outbound.set_limits(limits);
@@ -470,7 +470,7 @@ impl Shard {
         state.ended = true;
         let will = state.will.take();
         let listener = state.listener.clone();
-        let limits = outbound_limits(&listener.limits, self.core.settings.queue_full, false);
+        let limits = outbound_limits(&listener.limits, self.core.settings().queue_full, false);
         let subscriptions = state.subscriptions.take();
         let shared = state.outbound.take_shared(true);
         let transaction = state.kept.take().map(|mut kept| {
@@ -530,7 +530,7 @@ impl Shard {
         if let Some(will) = will {
             self.fire_will(*will, listener.chain.load_full(), session.id, self.now());
         }
-        let chain = listener.chain.load();
+        let chain = listener.chain.load_full();
         tell(chain.events(), EventKind::SessionExpired, |event| {
             event.client_id = Some(session.client_id.clone());
             event.listener = Some(listener.name.clone());
@@ -588,7 +588,7 @@ impl Shard {
     }
 
     fn new_session(&self, client_id: ClientId, listener: &Arc<ListenerState>, owner: Owner) -> Session {
-        let limits = outbound_limits(&listener.limits, self.core.settings.queue_full, false);
+        let limits = outbound_limits(&listener.limits, self.core.settings().queue_full, false);
         let state = State::new(limits, listener.clone(), owner);
         Session::new(self.core.new_session_id(), client_id, state)
     }

@@ -1,8 +1,8 @@
 //! The broker's shared state, and what the broker does by itself once a tick.
 
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -11,18 +11,19 @@ use broker_types::{ClientHandle, ReasonCode, Timestamp, TopicName};
 use plugin_api::{Durability, Event, EventKind, SessionStore};
 use tokio::sync::{mpsc, watch};
 
-use super::listener::ListenerState;
+use super::listener::{Entrance, ListenerState};
 use super::registry::Registry;
 use super::session::{Kick, Session};
 use super::shard::{Job, Shard};
 use super::timers::{Due, Timers};
 use crate::blocking::BlockingPool;
-use crate::bridge::{BridgeCounts, Bridges};
+use crate::bridge::{BridgeCounts, BridgeTable};
 use crate::broker::Gauges;
 use crate::clock::Clock;
 use crate::hooks::{ChainSet, EventSink, HookMask, PluginCounts};
 use crate::host::{PluginMetrics, PluginTimers};
 use crate::metrics::{Counts, Level, ShardHolds, ShardMetrics};
+use crate::reload::{Order, Reloads};
 use crate::retained::Retained;
 use crate::routing::Routes;
 use crate::settings::Settings;
@@ -37,20 +38,28 @@ pub(crate) const JOBS: usize = 4096;
 /// What all shards share.
 pub(crate) struct Core {
     pub(crate) clock: Clock,
-    pub(crate) settings: Settings,
+    settings: ArcSwap<Settings>,
+    /// Bytes that Sessions and messages may take, as the settings have it: looked at for every message.
+    memory_max: AtomicI64,
     pub(crate) sessions: Registry,
     pub(crate) routes: Routes<Arc<Session>>,
     pub(crate) retained: Retained<Arc<Stored>>,
     pub(crate) timers: Timers,
-    pub(crate) listeners: Vec<Arc<ListenerState>>,
+    listeners: ArcSwap<Vec<Arc<ListenerState>>>,
+    /// Where connections come in, in the order of the listeners.
+    entrances: Mutex<Vec<Entrance>>,
+    /// Orders for the steward.
+    pub(crate) orders: mpsc::Sender<Order>,
+    /// What reloads did.
+    pub(crate) reloads: Reloads,
     pub(crate) metrics: Vec<Arc<ShardMetrics>>,
     /// Where kept messages are entered, one for each shard.
     pub(crate) ledgers: Vec<Ledger>,
     pub(crate) blocking: BlockingPool,
     pub(crate) plugin_timers: PluginTimers,
     pub(crate) plugin_metrics: PluginMetrics,
-    /// Bridges; never set when there are none.
-    pub(crate) bridges: OnceLock<Bridges>,
+    /// The bridges there are.
+    pub(crate) bridges: BridgeTable,
     /// What must become durable; `None`: the store survives nothing.
     pub(crate) journal: Option<Arc<Journal>>,
     /// What plugins keep.
@@ -59,6 +68,8 @@ pub(crate) struct Core {
     retained_turn: Mutex<()>,
     /// What concerns all chains.
     chains: ArcSwap<AllChains>,
+    /// A chain without plugins, for those who have none yet.
+    pub(crate) no_chain: Arc<ChainSet>,
     /// Hands work to a shard.
     pub(crate) jobs: Vec<mpsc::Sender<Job>>,
     /// No new connection is served any more.
@@ -88,6 +99,10 @@ struct AllChains {
 
 impl Core {
     /// Returns the state of a broker that serves nobody yet.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parts of a broker, each named where they are made"
+    )]
     pub(crate) fn new(
         clock: Clock,
         settings: Settings,
@@ -96,25 +111,31 @@ impl Core {
         blocking: BlockingPool,
         store: Arc<dyn SessionStore>,
         journal: Option<Arc<Journal>>,
+        orders: mpsc::Sender<Order>,
     ) -> Self {
         Self {
             routes: Routes::new(settings.share_strategy),
             metrics: jobs.iter().map(|_| Arc::default()).collect(),
             ledgers: jobs.iter().map(|_| Ledger::new()).collect(),
             clock: clock.clone(),
-            settings,
+            memory_max: settings.memory_max.into(),
+            settings: ArcSwap::from_pointee(settings),
             sessions: Registry::new(),
             retained: Retained::new(),
             timers: Timers::default(),
-            listeners,
+            listeners: ArcSwap::from_pointee(listeners),
+            entrances: Mutex::default(),
+            orders,
+            reloads: Reloads::default(),
             blocking,
             plugin_timers: PluginTimers::default(),
             plugin_metrics: PluginMetrics::default(),
-            bridges: OnceLock::new(),
+            bridges: BridgeTable::default(),
             plugin_records: PluginRecords::new(store, journal.clone(), clock),
             journal,
             retained_turn: Mutex::default(),
             chains: ArcSwap::default(),
+            no_chain: Arc::default(),
             jobs,
             stop: watch::Sender::new(false),
             end: watch::Sender::new(false),
@@ -161,6 +182,38 @@ impl Core {
         self.retained_turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns what holds for the whole broker.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Lets other settings hold.
+    pub(crate) fn set_settings(&self, settings: Settings) {
+        self.memory_max.store(settings.memory_max, Ordering::Relaxed);
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// Returns the bytes that Sessions and messages may take; `i64::MAX`: any number.
+    #[inline]
+    pub(crate) fn memory_max(&self) -> i64 {
+        self.memory_max.load(Ordering::Relaxed)
+    }
+
+    /// Returns the listeners there are, with the terms for new connections.
+    pub(crate) fn listeners(&self) -> Arc<Vec<Arc<ListenerState>>> {
+        self.listeners.load_full()
+    }
+
+    /// Lets there be other listeners.
+    pub(crate) fn set_listeners(&self, listeners: Vec<Arc<ListenerState>>) {
+        self.listeners.store(Arc::new(listeners));
+    }
+
+    /// Returns where connections come in.
+    pub(crate) fn entrances(&self) -> MutexGuard<'_, Vec<Entrance>> {
+        self.entrances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns a number that no compiled chain had before.
     pub(crate) fn new_generation(&self) -> u64 {
         self.generations.fetch_add(1, Ordering::Relaxed)
@@ -174,7 +227,7 @@ impl Core {
     /// Notes that a listener has another chain.
     pub(crate) fn chains_changed(&self) {
         let chains: Vec<_> = self
-            .listeners
+            .listeners()
             .iter()
             .map(|listener| listener.chain.load_full())
             .collect();
@@ -183,6 +236,18 @@ impl Core {
             .into_iter()
             .find(|chain| chain.mask().has(HookMask::SHARE_PICK));
         self.chains.store(Arc::new(AllChains { events, share_pick }));
+    }
+
+    /// Gives every connection the present chain of its listener, and wakes it to take that for what comes next.
+    pub(crate) fn follow_chains(&self) {
+        self.sessions.for_each(|session| {
+            let mut state = session.lock();
+            if state.follow_chain()
+                && let Some(link) = state.link.as_deref_mut()
+            {
+                link.wake();
+            }
+        });
     }
 
     /// Returns the chain whose plugin chooses members of shared groups.
@@ -232,7 +297,7 @@ impl Core {
             partial_bytes: held(|holds| &holds.partial_bytes),
             kept_bytes: self.ledgers.iter().map(|ledger| ledger.bytes() as u64).sum(),
             memory_bytes: u64::try_from(self.memory_bytes()).unwrap_or(0),
-            memory_max: u64::try_from(self.settings.memory_max)
+            memory_max: u64::try_from(self.memory_max())
                 .ok()
                 .filter(|max| *max < i64::MAX as u64),
         }
@@ -240,15 +305,18 @@ impl Core {
 
     /// Returns what the plugins of each listener's chain did: listener, plugins in the chain's order.
     pub(crate) fn plugin_counts(&self) -> Vec<(Arc<str>, Vec<PluginCounts>)> {
-        let listeners = self.listeners.iter();
-        listeners
-            .map(|listener| (listener.name.clone(), listener.chain.load().counts()))
+        let listeners = self.listeners();
+        { listeners.iter() }
+            .map(|listener| (listener.name.clone(), listener.chain.load_full().counts()))
             .collect()
     }
 
     /// Returns what the bridges did.
     pub(crate) fn bridge_counts(&self) -> Vec<BridgeCounts> {
-        self.bridges.get().map(Bridges::counts).unwrap_or_default()
+        self.bridges
+            .get()
+            .map(|bridges| bridges.counts())
+            .unwrap_or_default()
     }
 
     /// Waits until the bridges have carried out what waits, at most so long.

@@ -72,8 +72,9 @@ impl Copies {
 }
 
 struct Copy {
-    chain: *const ChainSet,
-    mount: *const str,
+    /// Held, not only pointed at: a reload may let go of it meanwhile, and another may come to stand where it stood.
+    chain: Arc<ChainSet>,
+    mount: Arc<str>,
     class: u32,
     /// `None`: the class gets nothing.
     copy: Option<Made>,
@@ -96,7 +97,7 @@ impl Shard {
     ) -> usize {
         let (matches, generation) = self.matches(message.topic);
         let bridges = self.core.bridges.get();
-        let carried = bridges.map_or(0, |bridges| bridges.wanting(message.topic));
+        let carried = { bridges.as_ref() }.map_or(0, |bridges| bridges.wanting(message.topic));
         let mut receivers = 0;
         if !matches.is_empty() || carried != 0 {
             let mut scratch = self.scratch();
@@ -486,15 +487,16 @@ impl Shard {
         if !hooked && client.mount.is_empty() {
             return Some(Some(Made::Original));
         }
-        let key = (Arc::as_ptr(chain), Arc::as_ptr(&client.mount), class);
-        let made = copies.made.iter().find(|c| (c.chain, c.mount, c.class) == key);
+        let made = copies.made.iter().find(|made| {
+            Arc::ptr_eq(&made.chain, chain) && Arc::ptr_eq(&made.mount, &client.mount) && made.class == class
+        });
         if let Some(made) = made {
             return Some(made.copy.clone());
         }
         let copy = self.make_copy(chain, message, topic, class, hooked)?;
         copies.made.push(Copy {
-            chain: key.0,
-            mount: key.1,
+            chain: chain.clone(),
+            mount: client.mount.clone(),
             class,
             copy: copy.clone(),
         });

@@ -144,7 +144,7 @@ impl Shard {
     /// Tells what has to be refused now.
     #[inline]
     pub(crate) fn pressure(&self) -> Pressure {
-        let max = self.core.settings.memory_max;
+        let max = self.core.memory_max();
         if max == i64::MAX {
             return Pressure::None;
         }
@@ -153,7 +153,7 @@ impl Shard {
 
     /// Tells whether packets that aren't complete may take `more` bytes.
     pub(crate) fn may_hold_partial(&self, more: usize) -> bool {
-        let max = self.core.settings.memory_max / PARTIAL_PART;
+        let max = self.core.memory_max() / PARTIAL_PART;
         let held = self.metrics.holds.partial_bytes.get() + self.others.get().partial_bytes;
         i64::try_from(more).is_ok_and(|more| held.saturating_add(more) <= max)
     }

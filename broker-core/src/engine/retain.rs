@@ -51,7 +51,7 @@ impl Shard {
             }
         }
         let stored = Arc::new(Stored::counted(message, now, self.ledger()));
-        let settings = &core.settings;
+        let settings = core.settings();
         let before = core.retained.get(message.topic, now);
         let freed = before.as_ref().map_or(0, |before| before.size() as u64);
         let full = before.is_none() && core.retained.count() >= settings.retained_max

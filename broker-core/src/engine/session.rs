@@ -203,6 +203,11 @@ impl Link {
         due
     }
 
+    /// Tells whether somebody wants to look at messages before they go out.
+    pub(crate) fn is_to_be_looked_at(&self) -> bool {
+        self.chain.looks_at_deliveries() || !self.client.mount.is_empty()
+    }
+
     /// Wakes the owner.
     pub(crate) fn wake(&self) {
         self.socket.wake_by_ref();
@@ -324,6 +329,30 @@ impl State {
             expiry: self.expiry,
             ended_at,
         }
+    }
+
+    /// Gives the connection the listener's present chain. True: it had another.
+    pub(crate) fn follow_chain(&mut self) -> bool {
+        let Self {
+            link,
+            listener,
+            outbound,
+            ..
+        } = self;
+        let Some(link) = link.as_deref_mut() else {
+            return false;
+        };
+        if link.chain.generation() == listener.chain.generation() {
+            return false;
+        }
+        link.chain = listener.chain.load_full();
+        if link.is_to_be_looked_at() && !link.looked_at {
+            link.looked_at = true;
+            link.held = outbound.is_waiting();
+        }
+        // What waits to be looked at is, even if nobody wants to any more.
+        link.looked_at &= link.is_to_be_looked_at() || link.held || outbound.is_waiting();
+        true
     }
 
     /// Returns the connection if it is the one that `handle` names.

@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use broker_proto::{OutgoingScratch, WriteBuf};
 use broker_types::{ClientHandle, PacketId, ReasonCode, Timestamp};
@@ -80,7 +81,7 @@ impl Shard {
     /// Returns the shard `index` of `core`, with `seats` for its connections.
     pub(crate) fn new(core: Arc<Core>, index: usize, seats: Seats) -> Rc<Self> {
         let now = core.clock.now();
-        let interval = core.settings.sys_interval.filter(|_| index == 0);
+        let interval = core.settings().sys_interval.filter(|_| index == 0);
         let sys = interval.map(|interval| SysTree::new(interval, now));
         Rc::new(Self {
             metrics: core.metrics[index].clone(),
@@ -100,6 +101,12 @@ impl Shard {
             core,
             index,
         })
+    }
+
+    /// Publishes `$SYS` so often from now on, or no more.
+    pub(crate) fn set_sys_interval(&self, interval: Option<Duration>) {
+        let now = self.read_clock();
+        *self.sys.borrow_mut() = interval.map(|interval| SysTree::new(interval, now));
     }
 
     /// Runs until the broker stops: connections, jobs of others, ticks.

@@ -175,10 +175,11 @@ impl ChainSet {
         }
     }
 
-    /// Tells what it means that nobody had a verdict. Where there is no authorizer everything is allowed. A message on its
+    /// Tells what it means that nobody had a verdict. Where there is no authorizer everything is allowed, unless nobody may be. A message on its
     /// way to a client has passed the subscription: authorizers who don't want to see it stand by what they said then.
     fn lets_the_undecided_pass(&self, action: Action) -> bool {
         match action {
+            _ if self.closed => false,
             Action::Publish | Action::Subscribe => self.authorize.is_empty(),
             Action::Receive => self.authorize.is_empty() || self.authorize.iter().any(|acl| !acl.receive),
         }

@@ -13,7 +13,7 @@ use plugin_api::{
 use super::interest::Topics;
 use super::trace::{Trace, Tracer};
 use super::watched::watched;
-use super::{EventHub, EventSink, Guard, HookMask, Interest, SlotBits, Stamp, UseState};
+use super::{AtWork, EventHub, EventSink, Guard, HookMask, Instance, Interest, SlotBits, Stamp, UseState};
 use crate::chain::{Chain, Hook, HookSet, Use, address};
 
 /// Why a chain can't be used. Each is the operator's mistake.
@@ -86,6 +86,8 @@ pub(super) struct Owned<H: ?Sized> {
 #[derive(Default)]
 pub(crate) struct ChainSet {
     generation: u64,
+    /// Nobody may do anything.
+    pub(super) closed: bool,
     mask: HookMask,
     uses: Vec<Arc<UseState>>,
     /// Of each use, in the same order.
@@ -122,14 +124,15 @@ impl std::fmt::Debug for ChainSet {
 }
 
 impl ChainSet {
-    /// Compiles `chain`. `capabilities` gives what each plugin handed out when it was asked; `generation` tells this set
-    /// from those before and after it and must never come twice; `hub` has the event queues, one for each plugin.
+    /// Compiles `chain`. `instances` gives the instance of each plugin, with what it handed out when it was asked; `generation`
+    /// tells this set from those before and after it and must never come twice; `hub` has the event queues, one for each
+    /// plugin.
     ///
     /// # Errors
     /// What the operator has to change.
     pub(crate) fn compile(
         chain: &Chain,
-        capabilities: &dyn Fn(&Arc<dyn Plugin>) -> Capabilities,
+        instances: &dyn Fn(&Arc<dyn Plugin>) -> Arc<Instance>,
         generation: u64,
         hub: &EventHub,
     ) -> Result<Self, ChainError> {
@@ -141,10 +144,34 @@ impl ChainSet {
             ..Self::default()
         };
         for used in chain.uses() {
-            set.add(used, capabilities(&used.plugin), hub)?;
+            set.add(used, &instances(&used.plugin), hub)?;
         }
         set.check_lengths()?;
         Ok(set)
+    }
+
+    /// Returns a chain that refuses everything: for what is left of a listener that is gone.
+    pub(crate) fn closed(generation: u64) -> Self {
+        Self {
+            generation,
+            mask: HookMask::AUTHORIZE,
+            closed: true,
+            ..Self::default()
+        }
+    }
+
+    /// Tells whether messages must be looked at before they go out.
+    pub(crate) const fn looks_at_deliveries(&self) -> bool {
+        self.mask.has(HookMask::RECEIVE.or(HookMask::DELIVER))
+    }
+
+    /// Returns how often an instance was called in it.
+    pub(crate) fn calls_of(&self, at_work: &Arc<AtWork>) -> u64 {
+        let guards = self.guards().into_iter();
+        guards
+            .filter(|guard| Arc::ptr_eq(guard.state().at_work(), at_work))
+            .map(Guard::calls)
+            .sum()
     }
 
     /// Returns the number that tells this set from others.
@@ -217,14 +244,15 @@ impl ChainSet {
         }
     }
 
-    fn add(&mut self, used: &Use, has: Capabilities, hub: &EventHub) -> Result<(), ChainError> {
+    fn add(&mut self, used: &Use, instance: &Instance, hub: &EventHub) -> Result<(), ChainError> {
+        let has = &instance.offered;
         if let Some(error) = &used.wrong {
             return Err(ChainError::Filter {
                 plugin: used.name.clone(),
                 error: error.clone(),
             });
         }
-        let on = narrowed(used, HookSet::of(&has))?;
+        let on = narrowed(used, HookSet::of(has))?;
         self.mask = on
             .iter()
             .fold(self.mask, |mask, hook| mask.or(HookMask::of(hook)));
@@ -233,16 +261,23 @@ impl ChainSet {
             .trace
             .as_ref()
             .map(|trace| Tracer::new(trace, &used.name, position));
-        let has = watched(has, used.condition.as_ref(), tracer.clone());
-        let state = Arc::new(UseState::new(used, position).traced(tracer));
+        let has = watched(has.clone(), used.condition.as_ref(), tracer.clone());
+        let state = Arc::new(UseState::new(used, instance, position).traced(tracer));
         self.uses.push(state.clone());
-        self.plugins.push(used.plugin.clone());
-        let link = Link { used, on, state };
+        self.plugins.push(instance.plugin.clone());
+        let plugin = address(&instance.plugin);
+        let link = Link {
+            used,
+            plugin,
+            on,
+            state,
+        };
         self.add_decisions(&link, &has);
         self.add_folds(&link, &has);
         self.add_providers(&link, &has)?;
-        if let Some((mask, hook)) = link.on(Hook::Events, has.events) {
-            self.events.add(hub.queue(used, hook), mask, link.state.position);
+        if let Some((mask, hook)) = link.on(Hook::Events, has.events.as_ref()) {
+            let queue = hub.queue(used, instance, hook);
+            self.events.add(queue, *mask, link.state.position);
         }
         Ok(())
     }
@@ -337,7 +372,7 @@ impl ChainSet {
         first: usize,
         what: impl FnOnce() -> String,
     ) -> Result<(), ChainError> {
-        if address(&self.plugins[first]) == address(&link.used.plugin) {
+        if address(&self.plugins[first]) == link.plugin {
             return Ok(());
         }
         Err(ChainError::TwoOwners {
@@ -391,6 +426,8 @@ fn narrowed(used: &Use, has: HookSet) -> Result<HookSet, ChainError> {
 /// One use while the chain is compiled.
 struct Link<'a> {
     used: &'a Use,
+    /// The address of the instance.
+    plugin: usize,
     on: HookSet,
     state: Arc<UseState>,
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::chain::Slot;
 use super::guard::unchecked;
-use super::{Guard, UseState};
+use super::{Guard, Instance, UseState};
 use crate::chain::{Hook, Use, address};
 
 /// Events that wait for one plugin.
@@ -55,8 +55,8 @@ impl EventHub {
     }
 
     /// Returns the queue of the plugin of `used`. The first use that asks sets its name and deadline.
-    pub(super) fn queue(&self, used: &Use, hook: Arc<dyn Events>) -> EventQueue {
-        let plugin = &used.plugin;
+    pub(super) fn queue(&self, used: &Use, instance: &Instance, hook: &Arc<dyn Events>) -> EventQueue {
+        let plugin = &instance.plugin;
         let mut queues = self.lock();
         queues.known.retain(|(_, queue)| queue.strong_count() > 0);
         let mut known = queues.known.iter().filter(|(known, _)| *known == address(plugin));
@@ -64,8 +64,8 @@ impl EventHub {
             return EventQueue(queue);
         }
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-        let state = Arc::new(UseState::new(used, 0));
-        let guard = Guard::new(Hook::Events, used, state.clone());
+        let state = Arc::new(UseState::new(used, instance, 0));
+        let (hook, guard) = (hook.clone(), Guard::new(Hook::Events, used, state.clone()));
         let queue = Arc::new(Queue {
             sender,
             dropped: AtomicU64::new(0),
@@ -77,6 +77,19 @@ impl EventHub {
             .runners
             .push(Box::pin(tell(Slot { hook, guard }, receiver)));
         EventQueue(queue)
+    }
+
+    /// Waits until `plugin` has taken all events that were pushed before; what it was told last may still be under way.
+    pub(crate) async fn taken(&self, plugin: &Arc<dyn Plugin>) {
+        let known = {
+            let queues = self.lock();
+            let mut known = queues.known.iter().filter(|(known, _)| *known == address(plugin));
+            known.find_map(|(_, queue)| queue.upgrade())
+        };
+        if let Some(queue) = known {
+            // An error means that nobody takes anything any more.
+            let _ = queue.sender.reserve_many(QUEUE_MAX).await;
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Queues> {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::breaker::{Admission, Breaker, Change, Probe};
 use super::caught::{Call, Caught, caught};
+use super::instance::{AtWork, InUse, Instance, UnderWay};
 use super::trace::Tracer;
 use crate::chain::{Hook, OnFault, Use};
 
@@ -27,6 +28,9 @@ pub(crate) struct UseState {
     pub(super) allow_publish: Option<Vec<TopicFilter>>,
     on_error: OnFault,
     on_timeout: OnFault,
+    instance: InUse,
+    /// What calls may take longer than the operator says.
+    patience: Duration,
     breaker: Arc<Breaker>,
     /// By the position in [`FaultKind::ALL`].
     faults: Box<[AtomicU64]>,
@@ -41,7 +45,7 @@ struct Log {
 }
 
 impl UseState {
-    pub(super) fn new(used: &Use, position: usize) -> Self {
+    pub(super) fn new(used: &Use, instance: &Instance, position: usize) -> Self {
         Self {
             name: used.name.clone(),
             position,
@@ -49,6 +53,8 @@ impl UseState {
             allow_publish: used.allow_publish.clone(),
             on_error: used.on_error,
             on_timeout: used.on_timeout.unwrap_or(used.on_error),
+            instance: instance.at_work.hold(),
+            patience: instance.patience,
             breaker: Arc::default(),
             faults: FaultKind::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             log: Mutex::default(),
@@ -64,6 +70,11 @@ impl UseState {
     /// Returns the name of the plugin, as the configuration has it.
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Returns what is counted of its instance, in whatever chains that stands.
+    pub(super) const fn at_work(&self) -> &Arc<AtWork> {
+        self.instance.at_work()
     }
 
     /// Returns how often each kind of fault happened.
@@ -132,6 +143,7 @@ pub(super) enum Asked<N, L: 'static> {
 pub(super) struct Waiting<L> {
     ticket: Ticket,
     call: Caught<'static, L>,
+    under_way: UnderWay,
 }
 
 /// The permission for one call.
@@ -139,9 +151,10 @@ struct Ticket(Option<Probe>);
 
 impl Guard {
     pub(super) fn new(hook: Hook, used: &Use, state: Arc<UseState>) -> Self {
+        let budget = used.timeout.or(hook.deadline()).unwrap_or(Duration::MAX);
         Self {
             hook,
-            budget: used.timeout.or(hook.deadline()).unwrap_or(Duration::MAX),
+            budget: budget.saturating_add(state.patience),
             state,
             calls: Calls::default(),
         }
@@ -184,6 +197,7 @@ impl Guard {
             Ok(Answer::Later(call)) => Asked::Later(Waiting {
                 ticket,
                 call: Caught::new(call),
+                under_way: self.state.at_work().call(),
             }),
             Err(fault) => Asked::Now(self.settle(ticket, Err(fault))),
         }
@@ -195,8 +209,14 @@ impl Guard {
         waiting: Waiting<L>,
         check: impl FnOnce(&L) -> Result<(), Fault>,
     ) -> Result<L, OnFault> {
-        let result = self.within_budget(waiting.call).await;
-        self.settle(waiting.ticket, checked(result, check))
+        let Waiting {
+            ticket,
+            call,
+            under_way,
+        } = waiting;
+        let result = self.within_budget(call).await;
+        drop(under_way);
+        self.settle(ticket, checked(result, check))
     }
 
     /// Makes a call that has to be awaited, under the use's deadline.
@@ -206,10 +226,12 @@ impl Guard {
         check: impl FnOnce(&T) -> Result<(), Fault>,
     ) -> Result<T, OnFault> {
         let ticket = self.admit()?;
+        let under_way = self.state.at_work().call();
         let result = match caught(start) {
             Ok(call) => self.within_budget(Caught::new(call)).await,
             Err(fault) => Err(fault),
         };
+        drop(under_way);
         self.settle(ticket, checked(result, check))
     }
 
@@ -269,6 +291,7 @@ impl Guard {
         let state = &*self.state;
         state.count(fault.kind);
         state.tell(self.hook, fault);
+        state.at_work().fault(self.hook, fault, self.calls());
         let by_timeout = fault.kind == FaultKind::Timeout;
         let change = match ticket.0 {
             Some(probe) => probe.fail(by_timeout),

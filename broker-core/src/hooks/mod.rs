@@ -15,6 +15,8 @@
 //! | `publish`, `deliver` | the two hot folds: what comes in, what goes out |
 //! | `emission`, `will` | what plugins emit because of a message; Will Messages |
 //! | `provide` | exchange, control, share-pick: one owner each |
+//! | `instance` | a plugin instance, whatever the chains it stands in: who uses it, and its trial |
+//! | `paused` | what stands in for an instance while its state is handed on |
 //! | `counts` | what the plugins did, for metrics |
 //! | `events` | telling plugins what happened, off the path of messages |
 //! | `watched`, `trace` | conditions of uses; what plugins said, for rehearsals |
@@ -35,8 +37,10 @@ mod emission;
 mod events;
 mod fold;
 mod guard;
+mod instance;
 mod interest;
 mod mask;
+mod paused;
 mod provide;
 mod publish;
 #[cfg(test)]
@@ -59,8 +63,10 @@ pub(crate) use deliver::DeliverOutcome;
 pub(crate) use events::{EventHub, EventSink};
 pub(crate) use fold::{AcceptOutcome, ConnectOutcome, FilterOutcome, Retained};
 pub(crate) use guard::{Guard, UseState};
+pub(crate) use instance::{AtWork, InUse, Instance, TRIAL_CALLS};
 pub(crate) use interest::{Interest, InterestCache, SlotBits};
 pub(crate) use mask::HookMask;
+pub(crate) use paused::{Gate, pause};
 pub(crate) use provide::{ControlOutcome, ExchangeOutcome, ExchangeOwner};
 pub(crate) use publish::{Published, Verdict};
 pub use trace::{Change, Said, Turn};

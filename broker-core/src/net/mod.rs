@@ -5,7 +5,7 @@ mod poller;
 mod socket;
 mod wakes;
 
-pub(crate) use listen::{AcceptFailure, Acceptor, Bound};
+pub(crate) use listen::{AcceptFailure, Acceptor, Bound, Shared};
 pub(crate) use poller::{Poller, Registrar};
 pub(crate) use socket::{Read, Ready, Socket};
 pub(crate) use wakes::Wakes;

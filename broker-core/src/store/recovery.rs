@@ -347,7 +347,7 @@ impl Recovery<'_> {
                 moment.wall
             }
         };
-        let limits = outbound_limits(&listener.limits, core.settings.queue_full, true);
+        let limits = outbound_limits(&listener.limits, core.settings().queue_full, true);
         let mut held = Subscriptions::default();
         for subscription in subscriptions {
             held.insert(subscription);
@@ -394,7 +394,7 @@ impl Recovery<'_> {
     /// Returns the listener a Session was made at, or another if that is gone: until the client returns it only says how long
     /// the queue may be.
     fn listener(&self, name: &str) -> Arc<ListenerState> {
-        let listeners = &self.core.listeners;
+        let listeners = self.core.listeners();
         let named = listeners.iter().find(|listener| *listener.name == *name);
         named.unwrap_or(&listeners[0]).clone()
     }

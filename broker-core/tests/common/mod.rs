@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker_core::{Broker, BrokerBuilder, Chain, Handle, Listener, Use};
+use broker_core::{Broker, BrokerBuilder, Chain, Handle, Listener, Reload, ReloadError, Reloaded, Use};
 use broker_types::TopicFilter;
 use plugin_api::{
     Answer, Capabilities, Cx, Flow, MessageEdit, Needs, Patch, Plugin, PluginInfo, Publish, Scoped,
@@ -32,7 +32,7 @@ impl Running {
             .build()
             .expect("a runtime");
         let broker = runtime.block_on(builder.start()).expect("the broker starts");
-        let addr = broker.addr("listener-0").expect("a TCP listener");
+        let addr = broker.addr(&broker.listeners()[0].0).expect("a TCP listener");
         Self {
             broker: Some(broker),
             addr,
@@ -55,6 +55,16 @@ impl Running {
             assert!(begin.elapsed() < PATIENCE, "never: {what}");
             std::thread::yield_now();
         }
+    }
+
+    /// Waits for `future`.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Changes the broker.
+    pub(crate) fn reload(&self, reload: impl Into<Reload>) -> Result<Reloaded, ReloadError> {
+        self.block_on(self.handle().reload(reload))
     }
 
     pub(crate) fn shutdown(&mut self, deadline: Duration) -> broker_core::Shutdown {

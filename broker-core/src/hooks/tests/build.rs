@@ -265,13 +265,7 @@ async fn a_control_request_goes_to_the_longest_prefix() {
 fn a_connection_remembers_interest_for_one_generation() {
     let chain = |filter| Chain::new().plugin(used("x", stamped("x", &[filter])));
     let compile = |filter, generation| {
-        ChainSet::compile(
-            &chain(filter),
-            &|plugin| plugin.capabilities(),
-            generation,
-            &EventHub::new(),
-        )
-        .unwrap()
+        ChainSet::compile(&chain(filter), &instance, generation, &EventHub::new()).unwrap()
     };
     let (before, after) = (compile("t/#", 1), compile("u/#", 2));
     let mut cache = InterestCache::default();

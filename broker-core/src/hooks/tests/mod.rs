@@ -44,8 +44,12 @@ fn used(name: &str, capabilities: Capabilities) -> Use {
     Use::new(name, Arc::new(Fake(capabilities)))
 }
 
+fn instance(plugin: &Arc<dyn Plugin>) -> Arc<Instance> {
+    Instance::new(plugin.clone(), plugin.capabilities())
+}
+
 fn try_compile(chain: &Chain, hub: &EventHub) -> Result<ChainSet, ChainError> {
-    ChainSet::compile(chain, &|plugin| plugin.capabilities(), 1, hub)
+    ChainSet::compile(chain, &instance, 1, hub)
 }
 
 fn compile(chain: &Chain) -> Arc<ChainSet> {
