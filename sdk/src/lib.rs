@@ -79,7 +79,7 @@ pub use values::{
     Source, TimerId,
 };
 #[cfg(target_family = "wasm")]
-pub use wasm::{Cx, Host, Message, block_on};
+pub use wasm::{Cx, Host, Http, Kv, Message, block_on};
 
 /// `Send` natively, where an answer that takes time goes to another thread; anything in Wasm, where there is only one.
 #[cfg(not(target_family = "wasm"))]

@@ -183,7 +183,7 @@ pub struct ShareMember {
 ///
 /// **On failure:** the broker's own strategy chooses.
 ///
-/// **Cost:** on the path of every shared message; it answers at once and never blocks. Native and built-in plugins only.
+/// **Cost:** on the path of every shared message; it answers at once and never blocks.
 pub trait SharePick {
     /// Returns the index of a member; `None`: the broker chooses.
     fn pick(&self, group: &str, members: &[ShareMember], message: &Message<'_>) -> Option<usize>;

@@ -97,3 +97,23 @@ hook!(
     "jackfield:sdk/control",
     "package jackfield:sdk; world control { import jackfield:plugin/types@1.0.0; export jackfield:plugin/control@1.0.0; }"
 );
+hook!(
+    enhanced_auth,
+    "jackfield:sdk/enhanced-auth",
+    "package jackfield:sdk; world enhanced-auth { import jackfield:plugin/types@1.0.0; export jackfield:plugin/enhanced-auth@1.0.0; }"
+);
+hook!(
+    share_pick,
+    "jackfield:sdk/share-pick",
+    "package jackfield:sdk; world share-pick { import jackfield:plugin/types@1.0.0; export jackfield:plugin/share-pick@1.0.0; }"
+);
+hook!(
+    session_store,
+    "jackfield:sdk/session-store",
+    "package jackfield:sdk; world session-store { import jackfield:plugin/types@1.0.0; export jackfield:plugin/session-store@1.0.0; }"
+);
+hook!(
+    bridge,
+    "jackfield:sdk/bridge",
+    "package jackfield:sdk; world bridge { import jackfield:plugin/types@1.0.0; export jackfield:plugin/bridge@1.0.0; }"
+);

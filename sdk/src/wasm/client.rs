@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::cell::OnceCell;
 use core::time::Duration;
 
@@ -17,6 +18,7 @@ pub struct Cx<'a> {
     listener: OnceCell<String>,
     peer: OnceCell<String>,
     mount: OnceCell<String>,
+    certificate: OnceCell<Option<Vec<u8>>>,
     attributes: OnceCell<Box<Attribute>>,
 }
 
@@ -37,6 +39,7 @@ impl<'a> Cx<'a> {
             listener: OnceCell::new(),
             peer: OnceCell::new(),
             mount: OnceCell::new(),
+            certificate: OnceCell::new(),
             attributes: OnceCell::new(),
         }
     }
@@ -117,5 +120,13 @@ impl<'a> Cx<'a> {
             })
         });
         asked.value.as_deref()
+    }
+
+    /// Returns the client certificate, DER.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.certificate
+            .get_or_init(|| self.client.certificate())
+            .as_deref()
     }
 }

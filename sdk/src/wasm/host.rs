@@ -6,9 +6,9 @@ use core::time::Duration;
 
 use broker_types::ReasonCode;
 
-use super::bindings::base::jackfield::plugin::{clients, decisions, log, metrics, publish, types};
+use super::bindings::base::jackfield::plugin::{clients, clock, decisions, log, metrics, publish, types};
 use super::timers::timers;
-use crate::{ClientHandle, Level, NewMessage, Refused, TimerId};
+use crate::{ClientHandle, ClientInfo, Level, NewMessage, Refused, TimerId};
 
 /// The broker's services.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,25 @@ impl Host {
             publish::Error::Denied => Refused::Denied,
             publish::Error::Quota => Refused::Quota,
             publish::Error::Invalid => Refused::Invalid,
+        })
+    }
+
+    /// Returns milliseconds since 1970, by the broker's clock. Needs the grant `clock`.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        clock::now_ms()
+    }
+
+    /// Looks a connected client up; `None`: it is gone. Needs the grant `clients`. The version of MQTT isn't told here.
+    #[must_use]
+    pub fn client(&self, client: ClientHandle) -> Option<ClientInfo> {
+        let info = clients::by_handle(client.0)?;
+        Some(ClientInfo {
+            client_id: info.id,
+            username: info.username,
+            listener: info.listener,
+            peer: info.peer.unwrap_or_default(),
+            protocol: String::new(),
         })
     }
 

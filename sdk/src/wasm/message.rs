@@ -111,19 +111,7 @@ impl<'a> Message<'a> {
     /// Returns a copy of all properties.
     #[must_use]
     pub fn properties(&self) -> crate::Properties {
-        let shown = self.shown.properties();
-        crate::Properties {
-            payload_is_utf8: shown.payload_is_utf8,
-            expiry: shown.message_expiry,
-            content_type: shown.content_type.clone(),
-            response_topic: shown.response_topic.clone(),
-            correlation_data: shown.correlation_data.clone(),
-            user: shown
-                .user
-                .iter()
-                .map(|property| (property.key.clone(), property.value.clone()))
-                .collect(),
-        }
+        from_properties(self.shown.properties().clone())
     }
 
     /// Returns where it entered the broker.
@@ -306,6 +294,22 @@ pub(crate) fn to_properties(properties: &crate::Properties) -> Properties {
         response_topic: properties.response_topic.clone(),
         correlation_data: properties.correlation_data.clone(),
         user: super::hooks::user_properties(properties.user.clone()),
+    }
+}
+
+/// Reads properties.
+pub(crate) fn from_properties(properties: Properties) -> crate::Properties {
+    crate::Properties {
+        payload_is_utf8: properties.payload_is_utf8,
+        expiry: properties.message_expiry,
+        content_type: properties.content_type,
+        response_topic: properties.response_topic,
+        correlation_data: properties.correlation_data,
+        user: properties
+            .user
+            .into_iter()
+            .map(|property| (property.key, property.value))
+            .collect(),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Exporting a plugin as a Wasm component: the same traits, behind the interfaces of `plugin-api/wit`. Nothing here is for authors
-//! but [`Host`], [`Cx`] and [`Message`], which are what they are natively; the macro uses the rest.
+//! but [`Host`] and its services, [`Cx`] and [`Message`], which are what they are natively; the macro uses the rest.
 //!
 //! A Wasm instance has one thread, and the broker makes as many instances as it likes: what a plugin remembers in memory is a
 //! cache, unless its [`crate::Interest`] says `serial`. A [`crate::Fault`] of a hook ends the instance, as a panic does: the text goes to the
@@ -7,6 +7,7 @@
 
 pub mod bindings;
 mod client;
+mod granted;
 mod hooks;
 mod host;
 mod instance;
@@ -18,6 +19,7 @@ mod single;
 mod timers;
 
 pub use client::Cx;
+pub use granted::{Http, Kv};
 pub use host::Host;
 pub use instance::{Export, Exported, Slot};
 pub use later::block_on;
@@ -26,10 +28,12 @@ pub use message::Message;
 /// The module that exports a hook, under the name that the hook has in [`export_plugin!`](crate::export_plugin).
 pub mod exports {
     pub use super::bindings::connection as connect;
+    pub use super::bindings::enhanced_auth as exchange;
     pub use super::bindings::retained as retain;
     pub use super::bindings::transform as publish;
     pub use super::bindings::{
-        accept, authenticate, authorize, control, deliver, events, subscribe, unsubscribe, will,
+        accept, authenticate, authorize, bridge, control, deliver, events, session_store, share_pick,
+        subscribe, unsubscribe, will,
     };
 }
 

@@ -34,7 +34,7 @@ impl<P: Exported + Accept> accept::Guest for Export<P> {
 }
 
 /// Returns the grant in the words of the interface.
-fn grant(grant: crate::Grant) -> Grant {
+pub(super) fn grant(grant: crate::Grant) -> Grant {
     Grant {
         username: grant.username,
         client_id: grant.client_id,

@@ -1,16 +1,20 @@
 //! Messages: on their way in and out, Wills, what is retained.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{denial, millis, seconds};
 use crate::wasm::bindings::base::jackfield::plugin::types::{Client, Message as Given, NewMessage, Patch};
 use crate::wasm::bindings::deliver::exports::jackfield::plugin::deliver;
 use crate::wasm::bindings::retained::exports::jackfield::plugin::retained;
+use crate::wasm::bindings::share_pick::exports::jackfield::plugin::share_pick;
 use crate::wasm::bindings::transform::exports::jackfield::plugin::transform::{self, Outcome, Verdict};
 use crate::wasm::bindings::will::exports::jackfield::plugin::will;
 use crate::wasm::instance::{Export, Exported, plugin, said};
 use crate::wasm::message::{Allowed, Shown};
-use crate::{Cx, Deliver, DeliverFlow, Flow, Message, Publish, Retain, RetainVerdict, Will};
+use crate::{
+    Cx, Deliver, DeliverFlow, Flow, Message, Publish, Retain, RetainVerdict, ShareMember, SharePick, Will,
+};
 
 const UNCHANGED: Patch = Patch {
     topic: None,
@@ -90,5 +94,23 @@ impl<P: Exported + Retain> retained::Guest for Export<P> {
             RetainVerdict::StoreFor(time) => retained::Verdict::StoreFor(seconds(time)),
             RetainVerdict::Pass => retained::Verdict::Pass,
         }
+    }
+}
+
+impl<P: Exported + SharePick> share_pick::Guest for Export<P> {
+    fn on_pick(
+        share: String,
+        _filter: String,
+        members: Vec<share_pick::Member>,
+        message: Given<'_>,
+    ) -> Option<u32> {
+        let shown = Shown::new(message);
+        let message = Message::new(&shown, Allowed::Read);
+        let members = members.iter().map(|member| ShareMember {
+            client: None,
+            inflight: member.inflight,
+        });
+        let picked = plugin::<P>().pick(&share, &members.collect::<Vec<_>>(), &message)?;
+        u32::try_from(picked).ok()
     }
 }

@@ -3,7 +3,9 @@
 mod authorize;
 mod connection;
 mod events;
+mod exchange;
 mod message;
+mod providers;
 mod subscription;
 
 use alloc::vec::Vec;
