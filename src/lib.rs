@@ -10,6 +10,8 @@ pub mod assemble;
 pub mod builtin;
 #[cfg(feature = "config")]
 pub mod config_file;
+#[cfg(feature = "config")]
+pub mod trial;
 
 pub use broker_core::*;
 pub use broker_types as types;

@@ -9,6 +9,7 @@ mod completions;
 mod config;
 mod exit;
 mod explain;
+mod explained;
 mod init;
 mod logging;
 mod man;
@@ -18,6 +19,7 @@ mod publish;
 mod run;
 mod source;
 mod subscribe;
+mod test;
 #[cfg(test)]
 mod tests;
 
@@ -53,6 +55,8 @@ enum Command {
     Init(init::Init),
     /// Check a configuration and tell everything that is wrong with it
     Check(check::Check),
+    /// Run the tests of a configuration
+    Test(test::Test),
     /// Say more about something that `check` found
     Explain(explain::Explain),
     /// Publish messages
@@ -67,7 +71,7 @@ enum Command {
     /// Show what is configured
     #[command(subcommand)]
     Config(config::Config),
-    /// Show which plugins are asked, in which order
+    /// Show which plugins are asked, and what they would say
     #[command(subcommand)]
     Chain(chain::Chain),
     /// Change and check password files
@@ -98,6 +102,7 @@ impl Command {
             Self::Run(command) => command.run(),
             Self::Init(command) => command.run(),
             Self::Check(command) => command.run(),
+            Self::Test(command) => command.run(),
             Self::Explain(command) => command.run(),
             Self::Publish(command) => command.run(),
             Self::Subscribe(command) => command.run(),

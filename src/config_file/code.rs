@@ -64,6 +64,8 @@ codes! {
     OpenListener = "open_listener", "Nothing decides who may connect.";
     DuplicateName = "duplicate_name", "Two things of a kind have the same name.";
     BadRule = "bad_rule", "A rule of a bridge that makes no sense.";
+    UnknownListener = "unknown_listener", "There is no such listener.";
+    BadTest = "bad_test", "A test that can't show anything.";
     BindClash = "bind_clash", "Two listeners want the same address.";
 }
 

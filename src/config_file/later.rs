@@ -7,7 +7,6 @@ use super::tree::{Path, Step};
 const KEYS: &[&str] = &[
     "admin",
     "telemetry",
-    "tests",
     "reload",
     "node.id",
     "node.data_dir",

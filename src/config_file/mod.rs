@@ -28,6 +28,7 @@ mod sources;
 mod tests;
 mod text;
 mod tree;
+mod trials;
 mod when;
 
 pub use code::Code;
@@ -42,6 +43,8 @@ pub use settings::{
 pub use shape::{LogFormat, LogLevel};
 pub use sources::{Flag, Sources};
 pub use text::{Bind, BindError};
+pub(crate) use trials::trial_listener;
+pub use trials::{Expected, ExpectedMessage, ExpectedPayload, Trial};
 pub use when::{Expression, ExpressionError};
 
 use origins::Origins;

@@ -12,6 +12,7 @@ use super::origins::Origins;
 use super::plugins::{self, Loaders};
 use super::settings::{LogSettings, Settings};
 use super::shape::{File, ShareStrategy};
+use super::trials;
 
 /// Checks the whole. `None`: there is an error in the report.
 pub(super) async fn resolve(file: &File, origins: &Origins, loaders: &Loaders) -> (Option<Settings>, Report) {
@@ -31,8 +32,12 @@ pub(super) async fn resolve(file: &File, origins: &Origins, loaders: &Loaders) -
     let whole = !checks.report.has_errors() && !origins.is_pruned_under(&["plugins", "chains"]);
     let listeners = listeners::read(&file.listeners, &file.limits, &mut chains, whole, &mut checks).await;
     let bridges = bridges::read(&file.bridges, &mut chains, &mut checks).await;
+    let tests = trials::read(&file.tests, &listeners, &mut chains, &mut checks);
     let lost = |found: &Diagnostic| matches!(found.code, Code::UnknownChain | Code::UnknownPlugin);
-    if whole && !origins.is_pruned_under(&["listeners", "bridges"]) && !checks.report.iter().any(lost) {
+    if whole
+        && !origins.is_pruned_under(&["listeners", "bridges", "tests"])
+        && !checks.report.iter().any(lost)
+    {
         chains.unused(&mut checks);
     }
     if listeners.is_empty() && !origins.is_pruned_under(&["listeners"]) {
@@ -59,6 +64,7 @@ pub(super) async fn resolve(file: &File, origins: &Origins, loaders: &Loaders) -
         instances,
         listeners,
         bridges,
+        tests,
     });
     (settings, checks.report)
 }

@@ -398,6 +398,8 @@ fn expected_one(schema: &Json) -> String {
         Some("memory-size") => return format!("a size like `64KiB`{} or a part like `80 %`", quantity()),
         Some("time-span") => return format!("a time like `10s`{}", quantity()),
         Some("topic-filter") => return "a topic filter".to_owned(),
+        Some("topic") => return "a topic".to_owned(),
+        Some("ip") => return "an IP address".to_owned(),
         Some("cel") => return "an expression in CEL".to_owned(),
         Some("bind") => return "an address like `127.0.0.1:1883`".to_owned(),
         _ => {}

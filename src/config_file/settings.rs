@@ -10,6 +10,7 @@ use plugin_api::PluginSource;
 use super::quantity::MemorySize;
 use super::shape::{LogFormat, LogLevel};
 use super::text::Bind;
+use super::trials::Trial;
 use super::when::Expression;
 
 /// A configuration that can be assembled.
@@ -31,6 +32,8 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// The bridges, in the order of the file.
     pub bridges: Vec<BridgeSettings>,
+    /// What the chains are to do, in the order of the file.
+    pub tests: Vec<Trial>,
 }
 
 /// What is logged.

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::quantity::{ByteSize, MemorySize, TimeSpan};
-use super::text::{Bind, Filter, Mount};
+use super::text::{Address, Bind, Filter, Mount, Topic};
 use super::when::Expression;
 
 /// The options of a plugin, checked against the schema that the plugin brings.
@@ -56,6 +56,9 @@ pub(super) struct File {
     /// Ways to other systems, and back. A plugin carries; queueing, repeating and renaming are the broker's.
     #[serde(default)]
     pub(super) bridges: Vec<Bridge>,
+    /// What the chains are to do, for `jackfield test`. The broker itself doesn't look at them.
+    #[serde(default)]
+    pub(super) tests: Vec<Test>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -493,6 +496,123 @@ pub(super) struct BridgeRule {
     /// The highest QoS; a higher one is lowered.
     #[schemars(range(min = 0, max = 2), extend("x-default" = "2"))]
     pub(super) qos: Option<u8>,
+}
+
+/// A client does one thing, and something is expected of it. With neither `publish` nor `subscribe` it only connects.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Test {
+    /// What it shows.
+    pub(super) name: String,
+    /// The listener that the client connects to. This or `chain`.
+    pub(super) listener: Option<String>,
+    /// The chain that the client passes: on the first listener that has it. This or `listener`.
+    pub(super) chain: Option<String>,
+    /// Who the client is.
+    #[serde(default)]
+    pub(super) r#as: TestActor,
+    /// A message that the client publishes.
+    pub(super) publish: Option<TestPublish>,
+    /// What the client subscribes to.
+    pub(super) subscribe: Option<TestSubscribe>,
+    /// What must come of it; at least one key.
+    pub(super) expect: Expect,
+}
+
+/// The client of a test.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TestActor {
+    /// The User Name.
+    pub(super) user: Option<String>,
+    /// The Password. Authenticators are asked about it.
+    pub(super) password: Option<String>,
+    /// The client is taken for `user` without asking authenticators. Not beside `password`.
+    #[schemars(extend("x-default" = "false"))]
+    pub(super) password_ok: Option<bool>,
+    /// What the authenticator is taken to have said about it; only with `password_ok`.
+    #[serde(default)]
+    pub(super) attributes: BTreeMap<String, String>,
+    /// The Client Identifier.
+    #[schemars(extend("x-default" = "`test`"))]
+    pub(super) client_id: Option<String>,
+    /// The IP address it comes from.
+    #[schemars(extend("x-default" = "this machine"))]
+    pub(super) address: Option<Address>,
+    /// The version of MQTT it speaks.
+    #[schemars(extend("x-default" = "5.0"))]
+    pub(super) version: Option<Protocol>,
+}
+
+/// The message of a test.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TestPublish {
+    /// The Topic Name, without the mount.
+    pub(super) topic: Topic,
+    /// The payload. This or `payload_json`, or neither.
+    #[schemars(extend("x-default" = "empty"))]
+    pub(super) payload: Option<String>,
+    /// The payload as a value that is written as JSON.
+    pub(super) payload_json: Option<serde_json::Value>,
+    /// The QoS.
+    #[schemars(range(min = 0, max = 2), extend("x-default" = "1"))]
+    pub(super) qos: Option<u8>,
+    /// Whether it is to be retained.
+    #[schemars(extend("x-default" = "false"))]
+    pub(super) retain: Option<bool>,
+}
+
+/// The subscription of a test.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TestSubscribe {
+    /// The Topic Filter, without the mount; may begin with `$share/NAME/`.
+    pub(super) filter: Filter,
+    /// The QoS that is asked for.
+    #[schemars(range(min = 0, max = 2), extend("x-default" = "2"))]
+    pub(super) qos: Option<u8>,
+}
+
+/// What must come of a test. What isn't said isn't looked at.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Expect {
+    /// Whether the client is let in.
+    pub(super) connected: Option<bool>,
+    /// The user name that the client is let in with; empty: none.
+    pub(super) user: Option<String>,
+    /// Whether the message goes to all who are subscribed, or the subscription is granted.
+    pub(super) allowed: Option<bool>,
+    /// Whether the message is acknowledged and goes nowhere.
+    pub(super) dropped: Option<bool>,
+    /// The Reason Code, like `0x87`: that of CONNACK if it refuses, else that of PUBACK, PUBREC or SUBACK.
+    pub(super) reason: Option<u8>,
+    /// The Topic Name that the message has in the end, without the mount.
+    pub(super) topic: Option<Topic>,
+    /// The payload that the message has in the end.
+    pub(super) payload: Option<String>,
+    /// The same as a value, compared as JSON.
+    pub(super) payload_json: Option<serde_json::Value>,
+    /// The QoS that the message has in the end, or that is granted.
+    #[schemars(range(min = 0, max = 2))]
+    pub(super) qos: Option<u8>,
+    /// The RETAIN flag that the message has in the end.
+    pub(super) retain: Option<bool>,
+    /// The messages that plugins send besides, all of them in order. Their topics are with the mount.
+    pub(super) emitted: Option<Vec<ExpectMessage>>,
+}
+
+/// A message that a plugin sends.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExpectMessage {
+    /// Its Topic Name.
+    pub(super) topic: Option<Topic>,
+    /// Its payload.
+    pub(super) payload: Option<String>,
+    /// The same as a value, compared as JSON.
+    pub(super) payload_json: Option<serde_json::Value>,
 }
 
 /// The chain of a listener.

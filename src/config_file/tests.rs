@@ -26,6 +26,7 @@ impl PluginLoader for Paper {
             "acl-file" => &["authorize"],
             "convert" => &["publish", "deliver"],
             "carrier" => &["bridge"],
+            "topic-rewrite" => &["subscribe", "unsubscribe", "publish", "deliver"],
             what => {
                 return Err(LoadError::NotFound {
                     what: what.to_owned(),
@@ -34,7 +35,7 @@ impl PluginLoader for Paper {
             }
         };
         let schema = r#"{"type": "object", "additionalProperties": false, "properties":
-            {"file": {"type": "string"}, "watch": {"type": "boolean"}, "deep": {"type": "object"}}}"#;
+            {"file": {"type": "string"}, "watch": {"type": "boolean"}, "deep": {"type": "object"}, "rules": {"type": "array"}}}"#;
         Ok(PluginInfo {
             id: source.what.clone(),
             version: "1.0.0".to_owned(),

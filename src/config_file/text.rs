@@ -120,6 +120,14 @@ impl fmt::Display for Bind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Filter(pub(super) TopicFilter);
 
+/// A Topic Name of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Topic(pub(super) TopicName);
+
+/// An IP address of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Address(pub(super) IpAddr);
+
 /// What goes before the topics of a listener's clients: levels of a Topic Name that end with `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount(pub(super) String);
@@ -161,6 +169,13 @@ pub(super) fn check(format: &str, text: &str) -> Result<(), String> {
         "topic-filter" => TopicFilter::new(text)
             .map(drop)
             .map_err(|e| format!("is no topic filter: {e}")),
+        "topic" => TopicName::new(text)
+            .map(drop)
+            .map_err(|e| format!("is no topic: {e}")),
+        "ip" => text
+            .parse::<IpAddr>()
+            .map(drop)
+            .map_err(|_| "is no IP address".to_owned()),
         "mount" => text.parse::<Mount>().map(drop),
         "sha256" if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => Ok(()),
         "sha256" => Err("is no SHA-256: 64 hexadecimal digits".to_owned()),
@@ -209,6 +224,8 @@ macro_rules! file_string {
 
 file_string!(Bind, "bind", Bind::from_str);
 file_string!(Mount, "mount", Mount::from_str);
+file_string!(Topic, "topic", |text: &str| TopicName::new(text).map(Topic));
+file_string!(Address, "ip", |text: &str| text.parse().map(Address));
 file_string!(Expression, "cel", Expression::from_str);
 file_string!(Filter, "topic-filter", |text: &str| TopicFilter::new(text)
     .map(Filter));

@@ -2,7 +2,7 @@
 
 use crate::program::run;
 
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 20] = [
     &[],
     &["run"],
     &["init"],
@@ -16,6 +16,8 @@ const COMMANDS: [&[&str]; 18] = [
     &["config", "schema"],
     &["chain"],
     &["chain", "show"],
+    &["chain", "explain"],
+    &["test"],
     &["completions"],
     &["man"],
     &["passwd"],

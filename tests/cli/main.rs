@@ -12,3 +12,4 @@ mod init;
 mod life;
 mod passwd;
 mod program;
+mod trials;

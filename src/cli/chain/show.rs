@@ -1,23 +1,16 @@
-//! `jackfield chain`: who is asked what, in which order, once chains inside of chains, narrowed hooks and settings of
+//! `jackfield chain show`: who is asked what, in which order, once chains inside of chains, narrowed hooks and settings of
 //! single places are resolved. Starts no plugin.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use jackfield::Hook;
 use jackfield::config_file::quantity::TimeSpan;
 use jackfield::config_file::{ChainSettings, Settings, UseSettings};
 
-use super::exit::{Exit, Failure, Outcome};
-use super::output;
-use super::source::{Overrides, load, runtime};
-
-/// `jackfield chain`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Chain {
-    /// Print for each hook which plugins are asked, in order
-    Show(Show),
-}
+use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::output;
+use crate::cli::source::{Overrides, load, runtime};
 
 /// `jackfield chain show`.
 #[derive(Debug, Args)]
@@ -31,15 +24,14 @@ pub(crate) struct Show {
     overrides: Overrides,
 }
 
-impl Chain {
+impl Show {
     pub(crate) fn run(self) -> Outcome {
-        let Self::Show(show) = self;
-        let sources = show.overrides.sources(Some(show.config));
+        let sources = self.overrides.sources(Some(self.config));
         let loaded = runtime()?.block_on(load(&sources)).map_err(|report| {
             output::report(&report);
             Failure::silent(Exit::Configuration as u8)
         })?;
-        output::text(describe(&loaded.settings, show.name.as_deref())?.as_bytes())
+        output::text(describe(&loaded.settings, self.name.as_deref())?.as_bytes())
     }
 }
 
