@@ -37,6 +37,7 @@ fn write_all(command: &Command, folder: &Path) -> Outcome {
     fs::write(&file, page(command.clone())).map_err(|error| Failure::io(file.display(), &error))?;
     command
         .get_subcommands()
+        .filter(|inner| !inner.is_hide_set())
         .try_for_each(|inner| write_all(inner, folder))
 }
 

@@ -15,7 +15,9 @@ mod logging;
 mod man;
 mod output;
 mod passwd;
+mod plugin;
 mod publish;
+mod record;
 mod run;
 mod source;
 mod subscribe;
@@ -77,6 +79,9 @@ enum Command {
     /// Change and check password files
     #[command(subcommand)]
     Passwd(passwd::Passwd),
+    /// Make, build, test, measure and sign plugins
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
     /// Print a script that completes command lines, for a shell
     Completions(completions::Completions),
     /// Print the manual page
@@ -111,6 +116,7 @@ impl Command {
             Self::Config(command) => command.run(),
             Self::Chain(command) => command.run(),
             Self::Passwd(command) => command.run(),
+            Self::Plugin(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::Man(command) => command.run(),
         }

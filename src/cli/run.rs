@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::{Exit, Failure, Outcome};
 use super::output;
+use super::record::{Recordings, Wish, wish};
 use super::source::{Overrides, flag, listen, loaders, runtime};
 
 /// How long clients have to take what waits for them when the broker ends.
@@ -28,6 +29,9 @@ pub(crate) struct Run {
     listen: Vec<String>,
     #[command(flatten)]
     overrides: Overrides,
+    /// Write down what a plugin is asked and says, for `jackfield plugin replay`; FILE must not be there yet
+    #[arg(long, value_name = "NAME=FILE", value_parser = wish)]
+    record: Vec<Wish>,
     /// Log from this level on: off, error, warn, info, debug, trace
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -50,11 +54,14 @@ impl Run {
         }
         runtime()?.block_on(async {
             // Kept to the end: debuggers look for the copies of native plugins that a loader has made.
-            let loaders = loaders();
+            let recordings = Recordings::default();
+            let loaders = recordings.before(loaders());
             let loaded = config_file::load(&sources, &loaders).await.map_err(|report| {
                 output::report(&report);
                 Failure::silent(Exit::Configuration as u8)
             })?;
+            let names = loaded.settings.instances.iter();
+            recordings.open(&self.record, names.map(|instance| instance.name.as_str()))?;
             super::logging::start(&loaded.settings.log);
             for warning in loaded.report.iter() {
                 let place = warning.place.as_ref().map(ToString::to_string);

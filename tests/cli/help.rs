@@ -2,7 +2,7 @@
 
 use crate::program::run;
 
-const COMMANDS: [&[&str]; 20] = [
+const COMMANDS: &[&[&str]] = &[
     &[],
     &["run"],
     &["init"],
@@ -23,6 +23,17 @@ const COMMANDS: [&[&str]; 20] = [
     &["passwd"],
     &["passwd", "add"],
     &["passwd", "list"],
+    &["plugin"],
+    &["plugin", "new"],
+    &["plugin", "build"],
+    &["plugin", "inspect"],
+    &["plugin", "test"],
+    &["plugin", "bench"],
+    &["plugin", "replay"],
+    &["plugin", "lock"],
+    &["plugin", "keygen"],
+    &["plugin", "sign"],
+    &["plugin", "verify"],
 ];
 
 #[test]

@@ -11,5 +11,6 @@ mod help;
 mod init;
 mod life;
 mod passwd;
+mod plugin;
 mod program;
 mod trials;

@@ -14,6 +14,9 @@ use tempfile::TempDir;
 /// How long anything may take. Hashing a password in an unoptimised build takes seconds.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// How long compilers may take.
+const TOOLS_DEADLINE: Duration = Duration::from_secs(900);
+
 /// How a command ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
@@ -32,7 +35,7 @@ pub(crate) fn folder(files: &[(&str, &str)]) -> TempDir {
 }
 
 /// The program, with nothing of the tests' own environment that it would read.
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jackfield"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("JACKFIELD") {
@@ -53,6 +56,12 @@ fn program() -> Command {
 #[track_caller]
 pub(crate) fn run(args: &[impl AsRef<OsStr>]) -> Ended {
     Running::spawn(program().args(args)).end()
+}
+
+/// Runs a command that has others compile something, which takes its time.
+#[track_caller]
+pub(crate) fn run_tools(command: &mut Command) -> Ended {
+    Running::spawn(command).end_within(TOOLS_DEADLINE)
 }
 
 /// Runs a command that reads `input`.
@@ -136,8 +145,13 @@ impl Running {
 
     /// Waits until it has ended by itself.
     #[track_caller]
-    pub(crate) fn end(mut self) -> Ended {
-        let until = Instant::now() + DEADLINE;
+    pub(crate) fn end(self) -> Ended {
+        self.end_within(DEADLINE)
+    }
+
+    #[track_caller]
+    fn end_within(mut self, time: Duration) -> Ended {
+        let until = Instant::now() + time;
         let mut err = std::mem::take(&mut self.told);
         err += &rest(&self.err, until);
         let out = rest(&self.out, until);

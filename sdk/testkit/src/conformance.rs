@@ -152,17 +152,22 @@ impl Finding {
     /// Puts a question; `with` says what is odd about it.
     fn ask(&mut self, hooks: &Capabilities, question: &Question, with: &str) {
         let hook = question.hook();
+        let said = match within(DEADLINE, question.ask(hooks)) {
+            // It hasn't the hook.
+            Some(None) => return,
+            Some(Some(said)) => said,
+            None => {
+                let seconds = DEADLINE.as_secs();
+                return self.fail(format!("{hook} with {with}: no answer within {seconds} s"));
+            }
+        };
         self.calls += 1;
-        match within(DEADLINE, question.ask(hooks)) {
-            None => self.fail(format!(
-                "{hook} with {with}: no answer within {} s",
-                DEADLINE.as_secs()
-            )),
-            Some(Some(Err(fault))) => match fault.kind {
-                FaultKind::Backend | FaultKind::CircuitOpen => self.faults += 1,
-                _ => self.fail(format!("{hook} with {with}: {fault}")),
-            },
-            Some(_) => {}
+        match said {
+            Err(fault) if matches!(fault.kind, FaultKind::Backend | FaultKind::CircuitOpen) => {
+                self.faults += 1
+            }
+            Err(fault) => self.fail(format!("{hook} with {with}: {fault}")),
+            Ok(_) => {}
         }
     }
 }
@@ -205,6 +210,13 @@ fn description(subject: &Subject<'_>, finding: &mut Finding) {
 }
 
 fn options(subject: &Subject<'_>, finding: &mut Finding) {
+    let schema = subject
+        .made(finding)
+        .and_then(|plugin| plugin.info().config_schema);
+    if schema.is_some_and(|schema| closed(&schema)) {
+        // The broker checks options against the schema, before the plugin sees them.
+        return;
+    }
     let mut wrong = subject.options.clone();
     let Some(options) = wrong.as_object_mut() else {
         return finding.fail("its options are no object");
@@ -227,6 +239,13 @@ fn options(subject: &Subject<'_>, finding: &mut Finding) {
             finding.remarks.push(format!("{what} is taken as options"));
         }
     }
+}
+
+/// Tells whether a schema takes only an object, and only with the keys that it names.
+fn closed(schema: &str) -> bool {
+    let schema: Value = serde_json::from_str(schema).unwrap_or(Value::Null);
+    schema.get("type").and_then(Value::as_str) == Some("object")
+        && schema.get("additionalProperties").and_then(Value::as_bool) == Some(false)
 }
 
 fn ordinary(subject: &Subject<'_>, finding: &mut Finding) {

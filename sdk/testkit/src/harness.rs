@@ -1,6 +1,7 @@
 //! A plugin in the hands of a test: loaded, started, and asked one hook at a time.
 
 use std::future::Future;
+#[cfg(feature = "native")]
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +10,11 @@ use broker_types::{Message, QoS, ReasonCode, Source, SubscriptionFilter, TopicNa
 use bytes::Bytes;
 use plugin_api::{
     AclVerdict, Action, AuthVerdict, Capabilities, ConnectEdit, ConnectFlow, Event, Fault, FaultKind,
-    LoadError, Plugin, PluginLoader, PluginSource, RetainVerdict, StoreFault, StoreOp, SubscribeEdit,
-    SubscribeFlow, UnsubscribeEdit,
+    LoadError, Plugin, RetainVerdict, StoreFault, StoreOp, SubscribeEdit, SubscribeFlow, UnsubscribeEdit,
 };
+#[cfg(feature = "native")]
+use plugin_api::{PluginLoader, PluginSource};
+#[cfg(feature = "native")]
 use plugin_host_native::NativeLoader;
 
 use crate::published::{Delivered, Published};
@@ -25,6 +28,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 #[cfg(feature = "direct")]
 const PLUGIN: &str = "JACKFIELD_PLUGIN";
 /// The name of the instance.
+#[cfg(feature = "native")]
 const NAME: &str = "test";
 
 /// A plugin that is loaded and started, and a broker that only remembers ([`TestHost`]).
@@ -67,10 +71,11 @@ impl Harness {
         Self::of(plugin?)
     }
 
-    /// Loads and starts the plugin in `file`, with `options`.
+    /// Loads and starts the plugin in `file`, a shared library, with `options`.
     ///
     /// # Errors
     /// The file is refused, the options are wrong, or it can't be made or started.
+    #[cfg(feature = "native")]
     pub fn open(file: &Path, options: serde_json::Value) -> Result<Self, LoadError> {
         let refused = |why: String| LoadError::Refused {
             what: file.display().to_string(),

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use broker_types::{ClientHandle, ReasonCode};
 use bytes::Bytes;
-use plugin_api::{Fault, Host, KeyValue, KvError, Level, NewMessage, TimerId, async_trait};
+use plugin_api::{
+    Fault, Host, HttpClient, HttpError, HttpRequest, HttpResponse, KeyValue, KvError, Level, NewMessage,
+    TimerId, async_trait,
+};
 
 /// The largest key in bytes, as in a broker.
 const KEY_BYTES_MAX: usize = 1024;
@@ -16,6 +19,7 @@ const KEY_BYTES_MAX: usize = 1024;
 pub struct TestHost {
     seen: Mutex<Seen>,
     records: Arc<Records>,
+    web: Arc<Web>,
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +103,24 @@ impl TestHost {
             .insert(key.to_owned(), Record { value, until: None });
     }
 
+    /// Has requests with this method and URL answered so, until it is said otherwise. Everything else is refused, as what
+    /// isn't granted is.
+    pub fn answer_http(&self, method: &str, url: &str, status: u16, body: impl Into<Bytes>) {
+        let answer = HttpResponse {
+            status,
+            headers: Vec::new(),
+            body: body.into(),
+        };
+        let asked = (method.to_owned(), url.to_owned());
+        self.web.lock().answers.insert(asked, answer);
+    }
+
+    /// Takes the HTTP requests that it made.
+    #[must_use]
+    pub fn take_requests(&self) -> Vec<HttpRequest> {
+        std::mem::take(&mut self.web.lock().requests)
+    }
+
     /// Moves the clock of timers and records by `by` and returns the timers that are due, in order.
     pub(crate) fn advance(&self, by: Duration) -> Vec<TimerId> {
         let mut seen = self.seen();
@@ -177,6 +199,37 @@ impl Host for TestHost {
 
     fn kv(&self) -> Option<Arc<dyn KeyValue>> {
         Some(self.records.clone())
+    }
+
+    fn http(&self) -> Option<Arc<dyn HttpClient>> {
+        Some(self.web.clone())
+    }
+}
+
+/// What stands in for HTTP servers.
+#[derive(Debug, Default)]
+struct Web(Mutex<Page>);
+
+#[derive(Debug, Default)]
+struct Page {
+    answers: BTreeMap<(String, String), HttpResponse>,
+    requests: Vec<HttpRequest>,
+}
+
+impl Web {
+    fn lock(&self) -> MutexGuard<'_, Page> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl HttpClient for Web {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let mut page = self.lock();
+        let asked = (request.method.clone(), request.url.clone());
+        let answer = page.answers.get(&asked).cloned();
+        page.requests.push(request);
+        answer.ok_or(HttpError::Denied(asked.1))
     }
 }
 
