@@ -184,7 +184,7 @@ impl Handle {
         self.core.plugin_metrics.all()
     }
 
-    async fn on_a_shard<T: Send + 'static>(
+    pub(crate) async fn on_a_shard<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Rc<Shard>) -> T + Send + 'static,
     ) -> Result<T, HandleError> {

@@ -150,6 +150,9 @@ pub enum HandleError {
     /// The store takes nothing any more: it isn't known to be safe.
     #[error("the session store has failed")]
     Store,
+    /// No listener has this name.
+    #[error("there is no listener `{0}`")]
+    NoListener(String),
     /// The broker is full: `what` says of what.
     #[error("limit reached: {0}")]
     Limit(&'static str),

@@ -16,6 +16,7 @@ mod engine;
 mod error;
 mod hooks;
 mod host;
+mod link;
 mod listener;
 mod metrics;
 mod net;
@@ -32,16 +33,22 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+/// What a subscription may ask for, see [`LinkSender::subscribe_with`].
+pub use broker_proto::{RetainHandling, SubscribeOptions};
+
 pub use bridge::{BridgeCounts, BridgeRule, BridgeSpec, RuleError};
 pub use broker::{Broker, Gauges, Handle, Shutdown};
 pub use builder::BrokerBuilder;
 pub use chain::{Boxed, Chain, Condition, Filters, Hook, HookSet, Moment, OnFault, Use};
 pub use clock::Clock;
+pub use connection::PeerInfo;
 pub use engine::memory::memory_total;
 pub use error::{HandleError, StartError, StartProblem};
 pub use hooks::{ChainError, Change, PluginCounts, Said, Turn};
+pub use link::{Link, LinkBuilder, LinkError, LinkSender, Received};
 pub use listener::{Bind, Listener};
 pub use metrics::{ByPacket, Counts};
+pub use net::LocalStream;
 pub use rehearsal::{Act, Actor, Delivery, Explained, Fate, Outcome, Rehearsal, RehearsalError};
 pub use reload::{Altered, PluginInUse, Reauthorize, Reload, ReloadCounts, ReloadError, Reloaded};
 pub use settings::{QueueFull, SharedStrategy};

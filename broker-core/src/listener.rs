@@ -16,6 +16,8 @@ pub enum Bind {
     Tcp(SocketAddr),
     /// A unix socket at this path. A socket that nobody listens on any more is replaced; anything else at the path is an error.
     Unix(PathBuf),
+    /// Nowhere: only the embedding program brings connections, see [`crate::Handle::serve_io`].
+    Internal,
 }
 
 impl std::fmt::Display for Bind {
@@ -23,6 +25,7 @@ impl std::fmt::Display for Bind {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Internal => f.write_str("internal"),
         }
     }
 }
@@ -64,6 +67,14 @@ impl Listener {
     #[must_use]
     pub fn unix(path: impl Into<PathBuf>) -> Self {
         Self::new(Ok(Bind::Unix(path.into())))
+    }
+
+    /// Listens nowhere. The embedding program brings connections to it, from transports of its own or itself:
+    /// [`crate::Handle::serve_io`], [`crate::Handle::link`]. It needs no authenticator; without one, and without
+    /// [`Self::anonymous`], only links get in.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(Ok(Bind::Internal))
     }
 
     /// Listens where `bind` says.

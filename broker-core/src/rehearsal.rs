@@ -1,9 +1,9 @@
 //! A broker without an audience: plugins and chains as they would serve, but no port. One client at a time connects, publishes
-//! or subscribes over a socket pair, and what each plugin said to that is written down. It is the same connection, chain and
+//! or subscribes over a connection inside the process, and what each plugin said to that is written down. It is the same connection, chain and
 //! protocol as with a client from outside, so what is explained is what happens.
 
+use std::future::poll_fn;
 use std::io;
-use std::os::unix::net::UnixStream as StdStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,6 @@ use broker_proto::{
 };
 use broker_types::{Message, ProtocolVersion, QoS, ReasonCode, Timestamp};
 use plugin_api::{ClientInfo, Grant, Peer};
-use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use crate::builder::BrokerBuilder;
@@ -23,6 +22,7 @@ use crate::engine::shard::{Job, Shard};
 use crate::error::StartError;
 use crate::hooks::{Concluded, FaultAction, Trace, Turn, Verdict};
 use crate::listener::ChainRef;
+use crate::net::{Carrier, LocalStream, pipe};
 use crate::start::{self, Running};
 
 /// How long one act may take, all plugins together.
@@ -260,16 +260,13 @@ impl Rehearsal {
     /// # Errors
     /// Nothing could be explained. That a client is refused is no error.
     pub async fn explain(&mut self, actor: Actor, act: Act) -> Result<Explained, RehearsalError> {
-        let (ours, theirs) = StdStream::pair()?;
-        ours.set_nonblocking(true)?;
-        theirs.set_nonblocking(true)?;
         self.trace.begin(actor.grant());
         let (done, played) = oneshot::channel();
         let job: Job = Box::new(move |shard: &Rc<Shard>| {
             let shard = shard.clone();
             tokio::task::spawn_local(async move {
                 // Whoever asked may have gone.
-                let _ = done.send(play(&shard, &actor, &act, ours, theirs).await);
+                let _ = done.send(play(&shard, &actor, &act).await);
             });
         });
         let gone = || io::Error::other("a worker has ended");
@@ -286,29 +283,24 @@ impl Rehearsal {
 }
 
 /// Connects an actor to its listener and lets it act.
-async fn play(
-    shard: &Rc<Shard>,
-    actor: &Actor,
-    act: &Act,
-    ours: StdStream,
-    theirs: StdStream,
-) -> Result<Played, RehearsalError> {
+async fn play(shard: &Rc<Shard>, actor: &Actor, act: &Act) -> Result<Played, RehearsalError> {
     let listeners = shard.core.listeners();
     let Some(listener) = { listeners.iter() }.find(|listener| *listener.name == *actor.listener) else {
         return Err(RehearsalError::NoListener(actor.listener.clone()));
     };
     let before = shard.metrics.messages_accepted.get();
+    let (end, stream) = pipe();
     let mut player = Player {
         shard,
         act,
         client: Client::new(ClientLimits::default()),
-        stream: UnixStream::from_std(ours)?,
+        stream,
         began: Instant::now(),
         played: Played::default(),
         said_goodbye: false,
     };
     player.connect(actor)?;
-    connection::admit(shard, listener, theirs.into(), actor.peer);
+    connection::admit(shard, listener, Carrier::Local(end), actor.peer.into());
     match tokio::time::timeout(ACT_MAX, player.run()).await {
         Ok(result) => result?,
         Err(_) => return Err(RehearsalError::TooLong),
@@ -327,7 +319,7 @@ struct Player<'a> {
     shard: &'a Rc<Shard>,
     act: &'a Act,
     client: Client,
-    stream: UnixStream,
+    stream: LocalStream,
     began: Instant,
     played: Played,
     said_goodbye: bool,
@@ -377,29 +369,25 @@ impl Player<'_> {
                 }
             }
             if !self.client.output().is_empty() {
-                self.stream.writable().await?;
                 let mut slices = [io::IoSlice::new(&[]); 16];
                 let used = self.client.output().io_slices(&mut slices);
-                match self.stream.try_write_vectored(&slices[..used]) {
+                match poll_fn(|cx| self.stream.poll_send(cx, &slices[..used])).await {
                     Ok(sent) => self.client.output().advance(sent),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     // The broker has closed; what it said before is still to be read.
                     Err(_) => self.client.output().clear(),
                 }
                 continue;
             }
             if self.played.finished && !self.said_goodbye {
-                self.stream.writable().await?;
-                // A socket takes two bytes when it takes any. That the broker has closed, the read says.
-                self.said_goodbye = !matches!(self.stream.try_write(&GOODBYE), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+                // All before is read by now, so there is room. That the broker has closed, the read says.
+                let goodbye = [io::IoSlice::new(&GOODBYE)];
+                let _ = poll_fn(|cx| self.stream.poll_send(cx, &goodbye)).await;
+                self.said_goodbye = true;
                 continue;
             }
-            self.stream.readable().await?;
-            match self.stream.try_read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(count) => self.client.handle_input(&buffer[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Ok(()),
+            match poll_fn(|cx| self.stream.poll_receive(cx, &mut buffer)).await {
+                0 => return Ok(()),
+                count => self.client.handle_input(&buffer[..count]),
             }
         }
     }

@@ -56,6 +56,8 @@ pub struct ClientView {
     pub attributes: Arc<[(String, String)]>,
     /// The client certificate, DER.
     pub certificate: Option<Bytes>,
+    /// Whether it is the embedding program, which asked that no authorizer decides about it.
+    pub unrestricted: bool,
 }
 
 impl ClientView {

@@ -221,6 +221,7 @@ fn example() -> ClientView {
         mount: "".into(),
         attributes: Arc::new([]),
         certificate: None,
+        unrestricted: false,
     }
 }
 

@@ -4,7 +4,9 @@
 
 mod ends;
 mod handle;
+mod link;
 mod park;
+mod serve;
 mod start;
 
 use broker_core::{Broker, BrokerBuilder, Chain, Listener};

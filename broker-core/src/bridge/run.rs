@@ -270,6 +270,7 @@ fn view(shard: &Shard, bridge: &Bridge) -> ClientView {
         mount: "".into(),
         attributes: Arc::new([]),
         certificate: None,
+        unrestricted: false,
     }
 }
 

@@ -13,9 +13,10 @@ use broker_proto::{
 use broker_types::{ClientId, Message, PropertiesBuilder, ProtocolVersion, ReasonCode, TopicName};
 use bytes::Bytes;
 use plugin_api::{
-    AuthRequest, ClientView, ConnectEdit, Denial, EventKind, ExchangePhase, ExchangeRequest, Grant, Peer,
+    AuthRequest, ClientView, ConnectEdit, Denial, EventKind, ExchangePhase, ExchangeRequest, Grant,
 };
 
+use super::origin::{Identity, Origin};
 use super::packets::describe;
 use super::publish::Rate;
 use super::run::Connection;
@@ -82,7 +83,7 @@ struct Newcomer {
     listener: Arc<ListenerState>,
     chain: Arc<ChainSet>,
     socket: Arc<Socket>,
-    peer: Peer,
+    origin: Origin,
     decoder: Decoder,
     /// Bytes that came and weren't used.
     came: Vec<u8>,
@@ -95,7 +96,7 @@ pub(super) async fn establish(
     shard: &Rc<Shard>,
     listener: &Arc<ListenerState>,
     socket: Arc<Socket>,
-    peer: Peer,
+    origin: Origin,
 ) -> Result<Box<Connection>, Failure> {
     let limits = &listener.limits;
     let mut newcomer = Newcomer {
@@ -104,7 +105,7 @@ pub(super) async fn establish(
         // Who says nothing keeps no chain that has been replaced.
         chain: shard.core.no_chain.clone(),
         socket,
-        peer,
+        origin,
         decoder: Decoder::server(limits.packet_size_max, limits.connect_size_max),
         came: Vec::new(),
         came_bytes: PartialBytes::new(shard.clone()),
@@ -283,7 +284,7 @@ impl Newcomer {
         tell(self.chain.events(), EventKind::Connected, |event| {
             describe(event, &client)
         });
-        tracing::debug!(client_id = %client.id, listener = %self.listener.name, peer = %self.peer, %version, "connected");
+        tracing::debug!(client_id = %client.id, listener = %self.listener.name, peer = %self.origin.peer, %version, "connected");
         let inbound = Inbound::new(version, InboundLimits::from(&*limits), attached.received);
         let mut connection = Connection::new(
             self.shard,
@@ -324,12 +325,13 @@ impl Newcomer {
             username: connect.username.map(Into::into),
             authenticated: false,
             listener: self.listener.name.clone(),
-            peer: self.peer,
+            peer: self.origin.peer,
             version: connect.version,
             clean_start: connect.clean_start,
             mount: self.listener.mount.clone(),
             attributes: Arc::new([]),
-            certificate: None,
+            certificate: self.origin.certificate(),
+            unrestricted: false,
         }
     }
 
@@ -388,16 +390,20 @@ impl Newcomer {
         view: ClientView,
         terms: &mut Terms,
     ) -> Result<(ClientView, Option<Vec<u8>>), Failure> {
+        if let Some(identity) = self.origin.identity() {
+            return Ok((vouched_for(view, identity), None));
+        }
         if let Some(method) = connect.auth_method {
             return self.exchange(connect, method, view, terms).await;
         }
         let client = Arc::new(view);
+        let sni = self.origin.sni().map(str::to_owned);
         let request = AuthRequest {
             client_id: client.id.as_str(),
             username: client.username.as_deref(),
             password: connect.password,
             certificate: client.certificate.as_deref(),
-            sni: None,
+            sni: sni.as_deref(),
             version: connect.version,
             clean_start: connect.clean_start,
         };
@@ -645,6 +651,14 @@ impl Terms {
         // The chain has checked them.
         all.build().unwrap_or_default()
     }
+}
+
+/// The embedding program says who it is; nobody is asked.
+fn vouched_for(mut view: ClientView, identity: &Identity) -> ClientView {
+    view.username.clone_from(&identity.username);
+    view.authenticated = true;
+    view.unrestricted = identity.unrestricted;
+    view
 }
 
 fn apply_grant(view: &mut ClientView, grant: Grant, authenticated: bool, terms: &mut Terms) {

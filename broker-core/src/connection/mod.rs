@@ -2,6 +2,7 @@
 //!
 //! | file | subject |
 //! |---|---|
+//! | `origin` | what is known before the first byte |
 //! | `establish` | from the first byte to CONNACK: hooks, identity, Session |
 //! | `reauthenticate` | enhanced authentication once more, while connected |
 //! | `run` | the loop of an established connection: wake, read, hand on, write |
@@ -15,27 +16,30 @@
 
 mod establish;
 mod held;
+mod origin;
 mod packets;
 mod parked;
 mod publish;
 mod reauthenticate;
 mod run;
 
+pub use origin::PeerInfo;
+
+pub(crate) use origin::{Identity, Origin};
 pub(crate) use packets::describe;
 
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use plugin_api::{EventKind, Incoming, Peer};
+use plugin_api::EventKind;
 
 use crate::engine::core::tell;
 use crate::engine::listener::{Admission, Door, Keeper, ListenerState};
 use crate::engine::seats::Occupant;
 use crate::engine::shard::Shard;
 use crate::hooks::AcceptOutcome;
-use crate::net::{AcceptFailure, Acceptor, Socket};
+use crate::net::{AcceptFailure, Acceptor, Carrier, Socket};
 
 /// Connections accepted in a row before the shard's other tasks get their turn.
 const ACCEPT_BATCH: usize = 16;
@@ -55,7 +59,7 @@ pub(crate) async fn accept(shard: Rc<Shard>, door: Arc<Door>, mut keeper: Keeper
         };
         let listener = door.terms.load_full();
         match accepted {
-            Ok((fd, peer)) => admit(&shard, &listener, fd, peer),
+            Ok((fd, peer)) => admit(&shard, &listener, fd.into(), peer.into()),
             Err(AcceptFailure::Exhausted(error)) => {
                 shard.metrics.accept_exhausted.one();
                 if shard.core.may_complain() {
@@ -74,7 +78,7 @@ pub(crate) async fn accept(shard: Rc<Shard>, door: Arc<Door>, mut keeper: Keeper
 }
 
 /// Begins to serve a connection if there is a place for it.
-pub(crate) fn admit(shard: &Rc<Shard>, listener: &Arc<ListenerState>, fd: OwnedFd, peer: Peer) {
+pub(crate) fn admit(shard: &Rc<Shard>, listener: &Arc<ListenerState>, carrier: Carrier, origin: Origin) {
     let Some(admission) = listener.admit() else {
         shard.metrics.connections_refused.one();
         if shard.core.may_complain() {
@@ -85,8 +89,8 @@ pub(crate) fn admit(shard: &Rc<Shard>, listener: &Arc<ListenerState>, fd: OwnedF
     };
     shard.metrics.connections_opened.one();
     let open = Open::new(shard.clone(), admission);
-    let seated = shard.seats.seat(fd, |socket| {
-        Box::pin(begin(open, shard.clone(), listener.clone(), socket, peer))
+    let seated = shard.seats.seat(carrier, |socket| {
+        Box::pin(begin(open, shard.clone(), listener.clone(), socket, origin))
     });
     if let Err(error) = seated {
         tracing::error!(listener = %listener.name, %error, "cannot watch a connection");
@@ -126,12 +130,12 @@ async fn begin(
     shard: Rc<Shard>,
     listener: Arc<ListenerState>,
     socket: Arc<Socket>,
-    peer: Peer,
+    origin: Origin,
 ) -> Option<Occupant> {
     let connection = tokio::select! {
         biased;
         () = shard.core.stopping() => None,
-        connection = establish(&shard, &listener, socket, peer) => connection,
+        connection = establish(&shard, &listener, socket, origin) => connection,
     };
     connection.map(|connection| connection.seated(open))
 }
@@ -140,22 +144,19 @@ async fn establish(
     shard: &Rc<Shard>,
     listener: &Arc<ListenerState>,
     socket: Arc<Socket>,
-    peer: Peer,
+    origin: Origin,
 ) -> Option<Box<run::Connection>> {
-    let incoming = Incoming {
-        listener: listener.name.clone(),
-        peer,
-        sni: None,
-        alpn: None,
-        tls_version: None,
-        certificate: None,
-    };
-    match listener.chain.load_full().accept(&incoming) {
+    match listener
+        .chain
+        .load_full()
+        .accept(&origin.incoming(&listener.name))
+    {
         AcceptOutcome::Close => return None,
         AcceptOutcome::Go { delay } if delay.is_zero() => {}
         AcceptOutcome::Go { delay } => tokio::time::sleep(delay).await,
     }
-    match establish::establish(shard, listener, socket, peer).await {
+    let peer = origin.peer;
+    match establish::establish(shard, listener, socket, origin).await {
         Ok(connection) => Some(connection),
         Err(failure) => {
             shard.metrics.connects_refused.one();

@@ -121,9 +121,11 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
-    /// Returns a handle of the socket for each of so many shards.
+    /// Returns a handle of the socket for each of so many shards; none if there is no socket.
     pub(crate) fn handles(&self, shards: usize) -> io::Result<Vec<Shared>> {
-        (0..shards).map(|_| self.bound.share()).collect()
+        (0..shards)
+            .filter_map(|_| self.bound.share().transpose())
+            .collect()
     }
 }
 

@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use std::task::{Context, Poll, Wake as _, Waker};
 
 use slab::Slab;
 
-use crate::net::{Ready, Registrar, Socket, Wakes};
+use crate::net::{Carrier, Ready, Registrar, Socket, Wakes};
 
 /// Who sits at a seat: one stage of a connection.
 pub(crate) type Occupant = Pin<Box<dyn Occupy>>;
@@ -68,11 +67,17 @@ impl Seats {
     ///
     /// # Errors
     /// The system can't watch its socket.
-    pub(crate) fn seat(&self, fd: OwnedFd, occupant: impl FnOnce(Arc<Socket>) -> Occupant) -> io::Result<()> {
+    pub(crate) fn seat(
+        &self,
+        carrier: Carrier,
+        occupant: impl FnOnce(Arc<Socket>) -> Occupant,
+    ) -> io::Result<()> {
         let mut seats = self.seats.borrow_mut();
         let place = seats.vacant_entry();
-        let socket = Arc::new(Socket::new(fd, place.key(), self.wakes.clone()));
-        self.registrar.add(&*socket, place.key())?;
+        let socket = Socket::new(carrier, place.key(), self.wakes.clone());
+        if let Some(fd) = socket.fd() {
+            self.registrar.add(fd, place.key())?;
+        }
         socket.wake_by_ref();
         let occupant = Some(occupant(socket.clone()));
         place.insert(Seat { socket, occupant });

@@ -22,6 +22,18 @@ pub(crate) struct Decision {
     pub(crate) cache_for: Option<Duration>,
 }
 
+impl Decision {
+    /// Allows what nobody is to be asked about.
+    fn unasked() -> Self {
+        Self {
+            outcome: Outcome::Allow {
+                max_qos: QoS::ExactlyOnce,
+            },
+            cache_for: None,
+        }
+    }
+}
+
 /// What is said about one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -58,6 +70,10 @@ impl ChainSet {
         request: &AclRequest<'_>,
         out: &mut [Decision],
     ) -> Step<(), PendingAuthorize> {
+        if client.unrestricted {
+            out.fill(Decision::unasked());
+            return Step::Now(());
+        }
         let mut tallies: SmallVec<[Tally; 1]> = request.items.iter().map(|_| Tally::default()).collect();
         match self.ask_from(0, client, request, &mut tallies) {
             None => {

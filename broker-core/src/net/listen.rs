@@ -24,7 +24,8 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// A bound listening socket. Dropping it removes the file of a unix socket.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    socket: RawSocket,
+    /// `None`: nobody can come in here.
+    socket: Option<RawSocket>,
     bind: Bind,
 }
 
@@ -34,6 +35,10 @@ impl Bound {
         match bind {
             Bind::Tcp(address) => Self::tcp(*address),
             Bind::Unix(path) => Self::unix(path),
+            Bind::Internal => Ok(Self {
+                socket: None,
+                bind: Bind::Internal,
+            }),
         }
     }
 
@@ -42,12 +47,15 @@ impl Bound {
         &self.bind
     }
 
-    /// Returns one more handle of the same socket.
-    pub(crate) fn share(&self) -> io::Result<Shared> {
-        Ok(Shared {
-            socket: self.socket.try_clone()?,
+    /// Returns one more handle of the same socket, if there is one.
+    pub(crate) fn share(&self) -> io::Result<Option<Shared>> {
+        let Some(socket) = &self.socket else {
+            return Ok(None);
+        };
+        Ok(Some(Shared {
+            socket: socket.try_clone()?,
             tcp: matches!(self.bind, Bind::Tcp(_)),
-        })
+        }))
     }
 
     fn tcp(address: SocketAddr) -> io::Result<Self> {
@@ -63,7 +71,7 @@ impl Bound {
         socket.listen(BACKLOG)?;
         let local = socket.local_addr()?.as_socket().unwrap_or(address);
         Ok(Self {
-            socket,
+            socket: Some(socket),
             bind: Bind::Tcp(local),
         })
     }
@@ -80,7 +88,7 @@ impl Bound {
         }
         socket.listen(BACKLOG)?;
         Ok(Self {
-            socket,
+            socket: Some(socket),
             bind: Bind::Unix(PathBuf::from(path)),
         })
     }

@@ -1,22 +1,37 @@
-//! One connected socket, whatever its kind. Reading belongs to the connection, on its shard; writing may come from any thread,
+//! One connected socket, or what stands for one inside the process. Reading belongs to the connection, on its shard; writing may come from any thread,
 //! but from one at a time (the Session's lock sees to that). It is also the connection's bell: who wakes it, wakes the
 //! connection.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Poll, Wake};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::Wakes;
+use super::{Pipe, Wakes};
 
-/// A stream socket that doesn't block, at its seat in the shard that owns it.
+/// What carries the bytes.
+#[derive(Debug)]
+pub(crate) enum Carrier {
+    /// A stream socket of the system, which doesn't block.
+    System(OwnedFd),
+    /// The other end is in this process.
+    Local(Pipe),
+}
+
+impl From<OwnedFd> for Carrier {
+    fn from(fd: OwnedFd) -> Self {
+        Self::System(fd)
+    }
+}
+
+/// A stream that doesn't block, at its seat in the shard that owns it.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    fd: OwnedFd,
+    carrier: Carrier,
     /// What is known of it. Only the owner's thread looks at it and changes it.
     state: AtomicU8,
     /// It is among `wakes`, or about to go on.
@@ -70,14 +85,26 @@ pub(crate) enum Read {
 }
 
 impl Socket {
-    /// Puts `fd`, which doesn't block, at a seat. There may be something to read already.
-    pub(crate) fn new(fd: OwnedFd, seat: usize, wakes: Arc<Wakes>) -> Self {
-        Self {
-            fd,
+    /// Puts `carrier` at a seat. There may be something to read already.
+    pub(crate) fn new(carrier: Carrier, seat: usize, wakes: Arc<Wakes>) -> Arc<Self> {
+        let socket = Arc::new(Self {
+            carrier,
             state: (READABLE | WRITABLE).into(),
             woken: false.into(),
             seat,
             wakes,
+        });
+        if let Carrier::Local(pipe) = &socket.carrier {
+            pipe.rings(Arc::new(Bell(Arc::downgrade(&socket))).into());
+        }
+        socket
+    }
+
+    /// Returns what the system knows it by.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.carrier {
+            Carrier::System(fd) => Some(fd.as_fd()),
+            Carrier::Local(_) => None,
         }
     }
 
@@ -115,17 +142,29 @@ impl Socket {
     /// Reads once into `buf`, when there is something.
     pub(crate) fn poll_read(&self, buf: &mut [u8]) -> Poll<io::Result<Read>> {
         let most = buf.len();
-        self.poll_recv(most, |fd| {
-            rustix::net::recv(fd, &mut *buf, RecvFlags::empty()).map(|(n, _)| n)
-        })
+        match &self.carrier {
+            Carrier::System(fd) => self.poll_recv(most, || {
+                rustix::net::recv(fd, &mut *buf, RecvFlags::empty()).map(|(n, _)| n)
+            }),
+            Carrier::Local(pipe) => {
+                let mut filled = 0;
+                pipe.poll_read(most, |bytes| {
+                    buf[filled..filled + bytes.len()].copy_from_slice(bytes);
+                    filled += bytes.len();
+                })
+            }
+        }
     }
 
     /// Reads once to the end of `buf`, at most as much as it has room for, when there is something.
     pub(crate) fn poll_read_to_end_of(&self, buf: &mut Vec<u8>) -> Poll<io::Result<Read>> {
         let most = buf.capacity() - buf.len();
-        self.poll_recv(most, |fd| {
-            rustix::net::recv(fd, rustix::buffer::spare_capacity(buf), RecvFlags::empty()).map(|(n, _)| n)
-        })
+        match &self.carrier {
+            Carrier::System(fd) => self.poll_recv(most, || {
+                rustix::net::recv(fd, rustix::buffer::spare_capacity(buf), RecvFlags::empty()).map(|(n, _)| n)
+            }),
+            Carrier::Local(pipe) => pipe.poll_read(most, |bytes| buf.extend_from_slice(bytes)),
+        }
     }
 
     /// One system call for each wake: after a short read the socket is empty, and the system tells when it no longer is.
@@ -133,10 +172,10 @@ impl Socket {
     fn poll_recv(
         &self,
         most: usize,
-        mut recv: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
+        mut recv: impl FnMut() -> Result<usize, Errno>,
     ) -> Poll<io::Result<Read>> {
         while self.state() & READABLE != 0 {
-            match recv(self.fd.as_fd()) {
+            match recv() {
                 Ok(0) => return Poll::Ready(Ok(Read::Closed)),
                 Ok(n) if n < most && self.state() & ENDS == 0 => {
                     self.clear(READABLE);
@@ -151,13 +190,17 @@ impl Socket {
         Poll::Pending
     }
 
-    /// Writes as much as the system takes, from any thread. `WouldBlock` when it takes nothing.
+    /// Writes as much as is taken, from any thread. `WouldBlock` when nothing is.
     pub(crate) fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let fd = match &self.carrier {
+            Carrier::System(fd) => fd,
+            Carrier::Local(pipe) => return pipe.send(slices),
+        };
         loop {
             let sent = match slices {
-                [one] => rustix::net::send(&self.fd, one, SendFlags::NOSIGNAL),
+                [one] => rustix::net::send(fd, one, SendFlags::NOSIGNAL),
                 many => rustix::net::sendmsg(
-                    &self.fd,
+                    fd,
                     many,
                     &mut rustix::net::SendAncillaryBuffer::default(),
                     SendFlags::NOSIGNAL,
@@ -173,6 +216,9 @@ impl Socket {
     /// Tells whether the system may take bytes again; if not, the connection is woken when it does. For the owner, after
     /// [`Self::send`] said `WouldBlock`.
     pub(crate) fn poll_write_ready(&self) -> Poll<()> {
+        if let Carrier::Local(pipe) = &self.carrier {
+            return pipe.poll_write_ready();
+        }
         if self.state() & WRITABLE != 0 {
             self.clear(WANTS_TO_WRITE);
             return Poll::Ready(());
@@ -192,8 +238,11 @@ impl Socket {
 
     /// Ends both directions at once, so that the other end sees it even while the socket is still held somewhere.
     pub(crate) fn shutdown(&self) {
-        // The other end may be gone already; there is nobody to tell.
-        let _ = rustix::net::shutdown(&self.fd, rustix::net::Shutdown::Both);
+        match &self.carrier {
+            // The other end may be gone already; there is nobody to tell.
+            Carrier::System(fd) => _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Both),
+            Carrier::Local(pipe) => pipe.shutdown(),
+        }
     }
 
     fn state(&self) -> u8 {
@@ -209,12 +258,6 @@ impl Socket {
     }
 }
 
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
 impl Wake for Socket {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
@@ -223,6 +266,21 @@ impl Wake for Socket {
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.woken.swap(true, Ordering::AcqRel) {
             self.wakes.add(self.clone());
+        }
+    }
+}
+
+/// What the other end of a pipe rings. It keeps no connection.
+struct Bell(Weak<Socket>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(socket) = self.0.upgrade() {
+            socket.wake_by_ref();
         }
     }
 }
@@ -239,8 +297,8 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let wakes = Arc::<Wakes>::default();
-        let socket = Socket::new(ours.into(), 0, wakes.clone());
-        (Arc::new(socket), theirs, wakes)
+        let socket = Socket::new(OwnedFd::from(ours).into(), 0, wakes.clone());
+        (socket, theirs, wakes)
     }
 
     fn woken(wakes: &Wakes) -> usize {

@@ -138,7 +138,7 @@ impl Steward {
                 }
             };
             let decides = HookMask::AUTHENTICATE.or(HookMask::EXCHANGE);
-            if !state.anonymous && !set.mask().has(decides) {
+            if listener.bind != Ok(Bind::Internal) && !state.anonymous && !set.mask().has(decides) {
                 problems.push(StartProblem::NoAuthenticator(state.name.to_string()));
             }
             let changes = changes(before.as_ref(), &state, &set, &entrance);
@@ -294,5 +294,6 @@ fn has_own_port(bind: &Bind) -> bool {
     match bind {
         Bind::Tcp(address) => address.port() != 0,
         Bind::Unix(_) => true,
+        Bind::Internal => false,
     }
 }

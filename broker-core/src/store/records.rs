@@ -548,6 +548,7 @@ impl WillRecord {
             mount,
             attributes: attributes.into(),
             certificate: None,
+            unrestricted: false,
         };
         let message = read_message(&mut reader, moment, ledger)?.message().to_message();
         reader.done()?;

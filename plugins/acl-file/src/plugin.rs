@@ -228,6 +228,7 @@ mod tests {
             mount: "".into(),
             attributes: [].into(),
             certificate: None,
+            unrestricted: false,
         });
         let cx = Cx {
             client: &view,

@@ -218,6 +218,7 @@ mod tests {
             mount: "".into(),
             attributes: [].into(),
             certificate: None,
+            unrestricted: false,
         });
         let cx = Cx {
             client: &view,

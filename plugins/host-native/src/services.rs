@@ -490,6 +490,7 @@ fn view_of(info: ClientInfo, handle: Handle) -> ClientView {
         mount: "".into(),
         attributes: Arc::default(),
         certificate: None,
+        unrestricted: false,
     }
 }
 

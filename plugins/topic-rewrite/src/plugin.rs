@@ -252,6 +252,7 @@ mod tests {
             mount: "".into(),
             attributes: [].into(),
             certificate: None,
+            unrestricted: false,
         })
     }
 

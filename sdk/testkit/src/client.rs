@@ -35,6 +35,7 @@ impl Client {
             mount: "".into(),
             attributes: Arc::default(),
             certificate: None,
+            unrestricted: false,
         };
         Self { view, password: None }
     }

@@ -94,6 +94,7 @@ fn view() -> ClientView {
         mount: "".into(),
         attributes: Arc::new([]),
         certificate: None,
+        unrestricted: false,
     }
 }
 

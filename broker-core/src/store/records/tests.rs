@@ -188,6 +188,7 @@ proptest! {
             mount: "m/".into(),
             attributes: Arc::new([("a".to_owned(), "b".to_owned())]),
             certificate: None,
+            unrestricted: false,
         };
         let record = WillRecord { message, client, delay, due };
         let value = record.encode();

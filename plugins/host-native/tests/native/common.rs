@@ -148,6 +148,7 @@ pub(crate) fn client() -> Arc<ClientView> {
         mount: "".into(),
         attributes: Arc::default(),
         certificate: None,
+        unrestricted: false,
     })
 }
 
