@@ -34,6 +34,11 @@ pub(crate) fn wish(text: &str) -> Result<Wish, String> {
 pub(crate) struct Recordings(Arc<OnceLock<Vec<(String, Recorder)>>>);
 
 impl Recordings {
+    /// One that is made already.
+    pub(crate) fn of_one(name: &str, recorder: Recorder) -> Self {
+        Self(Arc::new(OnceLock::from(vec![(name.to_owned(), recorder)])))
+    }
+
     /// Puts itself before the loaders.
     pub(crate) fn before(&self, loaders: Vec<Arc<dyn PluginLoader>>) -> Vec<Arc<dyn PluginLoader>> {
         let wrap = |loader| {

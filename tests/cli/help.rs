@@ -29,6 +29,7 @@ const COMMANDS: &[&[&str]] = &[
     &["plugin", "inspect"],
     &["plugin", "test"],
     &["plugin", "bench"],
+    &["plugin", "dev"],
     &["plugin", "replay"],
     &["plugin", "lock"],
     &["plugin", "keygen"],

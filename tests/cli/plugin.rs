@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::program::{Broker, Ended, program, run, run_tools};
+use crate::program::{Broker, Ended, Running, program, run, run_tools};
 
 /// A project that a test has made, in a folder that goes with it.
 struct Project {
@@ -250,6 +250,61 @@ fn another_answer_is_a_difference() {
     let replayed = project.plugin(&["replay", "build/drift.so", "tests/calls.jsonl", "-o", options]);
     expect(&replayed, 1, r#"now:  {"payload":"72","verdict":"continue"}"#);
     assert!(replayed.out.ends_with("5 calls, 2 differ\n"), "{}", replayed.out);
+}
+
+/// A source changes, and so does what the broker's plugin says; a source that doesn't compile changes nothing.
+#[test]
+fn a_change_of_a_source_is_swapped_in() {
+    if !can_compile_c() {
+        return;
+    }
+    let project = Project::new("lively", "transform", "c");
+    let folder = project.path("");
+    let bind = "listeners.main.bind='127.0.0.1:0'";
+    let mut dev = Running::start(&["plugin", "dev", &folder, "--set", bind]);
+    let line = dev.tells("main is listening on");
+    let address = line
+        .split_whitespace()
+        .nth(4)
+        .expect("an address")
+        .trim_end_matches('.');
+    let port = address.rsplit(':').next().expect("a port").to_owned();
+    let publish = |message: &str| {
+        let args = [
+            "pub",
+            "-p",
+            &port,
+            "-V",
+            "5",
+            "-q",
+            "1",
+            "-i",
+            "c1",
+            "-t",
+            "celsius/x",
+            "-m",
+            message,
+        ];
+        run(&args).code
+    };
+    assert_eq!(publish("20"), 0);
+    assert!(
+        dev.line()
+            .starts_with("publish c1 celsius/x 20 -> continue payload=68 (")
+    );
+    let source = project.read("plugin.c");
+    project.write("plugin.c", &source.replace("not a number", "none"));
+    dev.tells("swapped");
+    assert_ne!(publish("warm"), 0);
+    assert!(
+        dev.line()
+            .starts_with("publish c1 celsius/x warm -> reject reason=153 text=none (")
+    );
+    project.write("plugin.c", "junk");
+    dev.tells("goes on as it was");
+    assert_eq!(publish("20"), 0);
+    dev.signal(rustix::process::Signal::INT);
+    assert_eq!(dev.end().code, 0);
 }
 
 /// What a broker asks a plugin is written down, and put to it again without a broker.

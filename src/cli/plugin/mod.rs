@@ -4,6 +4,7 @@
 mod bench;
 mod build;
 mod conformance;
+mod dev;
 mod file;
 mod inspect;
 mod keys;
@@ -13,6 +14,7 @@ mod project;
 mod replay;
 mod template;
 mod test;
+mod told;
 
 use clap::Subcommand;
 
@@ -31,6 +33,8 @@ pub(crate) enum Plugin {
     Test(test::Test),
     /// Measure what a plugin's hooks cost
     Bench(bench::Bench),
+    /// Run a broker with a project's plugin, and swap it when a source changes
+    Dev(dev::Dev),
     /// Put recorded calls to a plugin and compare what it says
     Replay(replay::Replay),
     /// Write the digests of plugin files into a configuration
@@ -54,6 +58,7 @@ impl Plugin {
             Self::Inspect(command) => command.run(),
             Self::Test(command) => command.run(),
             Self::Bench(command) => command.run(),
+            Self::Dev(command) => command.run(),
             Self::Replay(command) => command.run(),
             Self::Lock(command) => command.run(),
             Self::Keygen(command) => command.run(),
