@@ -19,6 +19,7 @@ use crate::hooks::PluginCounts;
 use crate::listener::Bind;
 use crate::metrics::Counts;
 use crate::start::Running;
+use crate::stop::Shutdown;
 
 /// A broker that runs. Dropping it stops it at once, without goodbye; [`Self::shutdown`] stops it in order.
 #[must_use = "a broker that is dropped stops"]
@@ -32,14 +33,6 @@ impl std::fmt::Debug for Broker {
             .field("listeners", &self.listeners())
             .finish_non_exhaustive()
     }
-}
-
-/// What a shutdown left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Shutdown {
-    /// Connections that didn't end in time and were cut.
-    pub cut: usize,
 }
 
 impl Broker {
@@ -80,7 +73,8 @@ impl Broker {
     }
 
     /// Stops in order: no new connection; every client is told (DISCONNECT 0x8B) and its Will Message published; what waits to be
-    /// written is written; plugins are stopped. Takes at most `deadline`, and at most as long again for plugins.
+    /// written is written; what waits for a bridge or the store goes there; plugins are stopped. Takes at most `deadline`, as long
+    /// again for plugins, and up to ten seconds for threads that a plugin blocks. Says what it waited for and what it left.
     pub async fn shutdown(self, deadline: Duration) -> Shutdown {
         self.running.stop(deadline).await
     }

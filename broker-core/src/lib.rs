@@ -26,6 +26,7 @@ mod retained;
 mod routing;
 mod settings;
 mod start;
+mod stop;
 mod store;
 mod sys;
 #[cfg(test)]
@@ -37,7 +38,7 @@ mod tests;
 pub use broker_proto::{RetainHandling, SubscribeOptions};
 
 pub use bridge::{BridgeCounts, BridgeRule, BridgeSpec, RuleError};
-pub use broker::{Broker, Gauges, Handle, Shutdown};
+pub use broker::{Broker, Gauges, Handle};
 pub use builder::BrokerBuilder;
 pub use chain::{Boxed, Chain, Condition, Filters, Hook, HookSet, Moment, OnFault, Use};
 pub use clock::Clock;
@@ -52,4 +53,5 @@ pub use net::LocalStream;
 pub use rehearsal::{Act, Actor, Delivery, Explained, Fate, Outcome, Rehearsal, RehearsalError};
 pub use reload::{Altered, PluginInUse, Reauthorize, Reload, ReloadCounts, ReloadError, Reloaded};
 pub use settings::{QueueFull, SharedStrategy};
+pub use stop::Shutdown;
 pub use store::MemoryStore;

@@ -9,7 +9,7 @@ use plugin_api::{Durability, SessionStore};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::blocking::BlockingPool;
-use crate::broker::{Broker, Shutdown};
+use crate::broker::Broker;
 use crate::builder::BrokerBuilder;
 use crate::clock::Clock;
 use crate::engine::core::{Core, JOBS};
@@ -29,14 +29,15 @@ pub(crate) struct Running {
     pub(crate) core: Arc<Core>,
     /// For choices that are made by chance.
     seed: u64,
-    shards: Vec<ShardThread>,
+    pub(crate) shards: Vec<ShardThread>,
     /// The thread that commits, if there is a durable store.
-    store: Option<JoinHandle<()>>,
+    pub(crate) store: Option<JoinHandle<()>>,
 }
 
-struct ShardThread {
+pub(crate) struct ShardThread {
     thread: Option<JoinHandle<()>>,
-    ended: oneshot::Receiver<()>,
+    /// Resolves when it has ended, or nearly.
+    pub(crate) ended: oneshot::Receiver<()>,
 }
 
 /// Starts a broker.
@@ -217,45 +218,6 @@ impl Running {
         }
         Ok(())
     }
-
-    /// Stops in order.
-    pub(crate) async fn stop(mut self, deadline: Duration) -> Shutdown {
-        let (done, stopped) = oneshot::channel();
-        let core = self.core.clone();
-        let job: Job = Box::new(move |_: &Rc<Shard>| {
-            tokio::task::spawn_local(async move {
-                core.stop();
-                let cut = core.drained(deadline).await;
-                core.bridges_drained(deadline).await;
-                let (told, plugins_stopped) = oneshot::channel();
-                // Without a steward no plugin runs.
-                if core.orders.send(Order::Stop(deadline, told)).await.is_ok() {
-                    let _ = plugins_stopped.await;
-                }
-                if let Some(journal) = &core.journal {
-                    // What isn't durable by then is as if the broker had been killed.
-                    let _ = tokio::time::timeout(deadline, journal.settled()).await;
-                }
-                // Whoever waited may have gone.
-                let _ = done.send(cut);
-            });
-        });
-        let cut = match self.core.jobs[0].send(job).await {
-            Ok(()) => stopped.await.unwrap_or_default(),
-            Err(_) => 0,
-        };
-        self.core.end.send_replace(true);
-        for mut shard in std::mem::take(&mut self.shards) {
-            // An error is as good: the thread has ended, by a panic.
-            let _ = (&mut shard.ended).await;
-            shard.join();
-        }
-        if let Some(store) = self.store.take() {
-            // Its panic was reported when it happened.
-            let _ = store.join();
-        }
-        Shutdown { cut }
-    }
 }
 
 impl Drop for Running {
@@ -269,7 +231,14 @@ impl Drop for Running {
 }
 
 impl ShardThread {
-    fn join(mut self) {
+    /// Returns what the system calls it.
+    pub(crate) fn name(&self) -> String {
+        let name = self.thread.as_ref().and_then(|thread| thread.thread().name());
+        name.unwrap_or_default().to_owned()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn join(mut self) {
         if let Some(thread) = self.thread.take() {
             // Its panic was reported when it happened.
             let _ = thread.join();

@@ -143,7 +143,7 @@ impl Signals {
 /// Stops in order; a second signal doesn't wait for anybody.
 async fn stop(broker: Broker, signals: &mut Signals) -> Outcome {
     tokio::select! {
-        shutdown = broker.shutdown(GOODBYE) => tracing::info!(cut = shutdown.cut, "stopped"),
+        shutdown = broker.shutdown(GOODBYE) => tracing::info!("stopped: {shutdown}"),
         signal = signals.next() => tracing::warn!(signal, "stopped at once"),
     }
     Ok(())

@@ -181,3 +181,62 @@ fn nobody_holds_up_the_end() {
     waiting.drain();
     cut_short.drain();
 }
+
+struct NeverStops;
+
+#[async_trait]
+impl Plugin for NeverStops {
+    fn info(&self) -> PluginInfo {
+        PluginInfo {
+            id: "never".into(),
+            ..PluginInfo::default()
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    async fn stop(&self, _: Duration) {
+        std::future::pending().await
+    }
+}
+
+#[test]
+fn who_did_not_stop_in_time_is_named() {
+    let chain = Chain::new().plugin(broker_core::Use::new("lingers", Arc::new(NeverStops)));
+    let broker = start(with_chain(chain));
+    let guest = client(&broker, "a").connect();
+    let left = block_on(broker.shutdown(Duration::from_millis(50)));
+    assert!(!left.is_clean());
+    assert_eq!((left.connections, left.cut), (1, 0));
+    assert_eq!(left.late_plugins, ["lingers".into()]);
+    let text = left.to_string();
+    assert!(
+        text.starts_with("connections ended in order: 1, plugin `lingers` didn't stop in time; took "),
+        "{text}"
+    );
+    drop(guest);
+}
+
+/// A plugin that doesn't return has its thread for good. The others end, and the program hears of it.
+#[test]
+fn a_plugin_that_blocks_a_thread_does_not_hold_up_the_end() {
+    let (arrived, arrivals) = channel();
+    let (release, released) = channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let chain = Chain::new().on_publish("block", move |_, _| {
+        arrived.send(()).expect("the test waits");
+        // Until the test is over.
+        let _ = released.lock().expect("nobody panicked").recv();
+        Flow::Continue
+    });
+    let broker = start(with_chain(chain));
+    let mut guest = client(&broker, "a").connect();
+    guest.send(publish("block", "x"));
+    arrivals.recv().expect("it is called");
+    let left = block_on(broker.shutdown(Duration::from_millis(50)));
+    assert_eq!(left.stuck_threads.len(), 1, "{left}");
+    assert!(!left.is_clean());
+    drop(release);
+}

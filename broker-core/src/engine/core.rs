@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use broker_proto::{Ledger, Stored};
@@ -319,15 +318,20 @@ impl Core {
             .unwrap_or_default()
     }
 
-    /// Waits until the bridges have carried out what waits, at most so long.
-    pub(crate) async fn bridges_drained(&self, deadline: Duration) {
-        if let Some(bridges) = self.bridges.get()
-            && tokio::time::timeout(deadline, bridges.drained()).await.is_err()
-        {
-            for bridge in bridges.counts().iter().filter(|bridge| bridge.queued > 0) {
-                tracing::warn!(bridge = %bridge.name, queued = bridge.queued, "messages are lost: they were not carried out in time");
-            }
+    /// Waits until the bridges have carried out what waits, at most so long. Returns how many messages are lost.
+    pub(crate) async fn bridges_drained(&self, until: tokio::time::Instant) -> u64 {
+        let Some(bridges) = self.bridges.get() else {
+            return 0;
+        };
+        if tokio::time::timeout_at(until, bridges.drained()).await.is_ok() {
+            return 0;
         }
+        let mut lost = 0;
+        for bridge in bridges.counts().iter().filter(|bridge| bridge.queued > 0) {
+            tracing::warn!(bridge = %bridge.name, queued = bridge.queued, "messages are lost: they were not carried out in time");
+            lost += bridge.queued as u64;
+        }
+        lost
     }
 
     /// Asks the connection of a Client Identifier to end. False: there is none.
@@ -428,7 +432,7 @@ impl Core {
     }
 
     /// Waits until no connection is left, at most so long. Returns how many are.
-    pub(crate) async fn drained(&self, deadline: Duration) -> usize {
+    pub(crate) async fn drained(&self, until: tokio::time::Instant) -> usize {
         let wait = async {
             loop {
                 let ended = self.connection_ended.notified();
@@ -439,7 +443,7 @@ impl Core {
             }
         };
         // Late or not, what is left is counted.
-        let _ = tokio::time::timeout(deadline, wait).await;
+        let _ = tokio::time::timeout_at(until, wait).await;
         self.connections.load(Ordering::Acquire)
     }
 }

@@ -304,8 +304,8 @@ pub(crate) enum Order {
     Swap([Arc<dyn Plugin>; 2], Answer<Result<Reloaded, ReloadError>>),
     /// Say which plugins there are.
     Plugins(Answer<Vec<PluginInUse>>),
-    /// Stop all plugins, each within this time, and end.
-    Stop(Duration, Answer<()>),
+    /// Stop all plugins within this time, and end. The answer: those that didn't stop.
+    Stop(Duration, Answer<Vec<Arc<str>>>),
 }
 
 type Answer<T> = oneshot::Sender<T>;

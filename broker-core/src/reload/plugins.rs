@@ -100,18 +100,20 @@ pub(super) async fn load(
     within(most, "it didn't load the state of the one before", loaded).await
 }
 
-/// Stops a plugin, and forgets its timers.
-pub(super) async fn stop(core: &Core, plugin: &Arc<dyn Plugin>, most: Duration) {
+/// Stops a plugin, and forgets its timers. False: it didn't stop.
+pub(super) async fn stop(core: &Core, plugin: &Arc<dyn Plugin>, most: Duration) -> bool {
     let stopped = caught_call(|| {
         Box::pin(async {
             plugin.stop(most).await;
             Ok(())
         })
     });
-    if let Err(fault) = within(most, "it didn't stop", stopped).await {
+    let stopped = within(most, "it didn't stop", stopped).await;
+    if let Err(fault) = &stopped {
         tracing::warn!(fault = fault.kind.as_str(), "stopping a plugin: {}", fault.text);
     }
     core.plugin_timers.forget(plugin);
+    stopped.is_ok()
 }
 
 /// Gives a call a deadline.

@@ -130,8 +130,9 @@ impl Steward {
                 order = orders.recv() => match order {
                     None => return,
                     Some(Order::Stop(deadline, done)) => {
-                        self.stop(deadline).await;
-                        let _ = done.send(());
+                        let late = self.stop(deadline).await;
+                        // Whoever asked may have gone.
+                        let _ = done.send(late);
                         return;
                     }
                     Some(Order::Reload(reload, done)) => _ = done.send(self.reload(&core, reload).await),
@@ -490,20 +491,26 @@ impl Steward {
         self.ending.spawn_local(member.retire(self.core.clone(), drain));
     }
 
-    /// Stops all plugins.
-    async fn stop(&mut self, deadline: Duration) {
+    /// Stops all plugins, and returns those that took longer.
+    async fn stop(&mut self, deadline: Duration) -> Vec<Arc<str>> {
+        let until = Instant::now() + deadline;
+        let mut late = Vec::new();
         let waiting = self.trials.drain(..).map(|trial| trial.before);
         let mut stopped = Vec::new();
         for member in self.members.drain(..).chain(waiting) {
             let plugin = &member.instance.plugin;
             if !stopped.contains(&address(plugin)) {
                 stopped.push(address(plugin));
-                plugins::stop(&self.core, plugin, deadline).await;
+                let left = until.saturating_duration_since(Instant::now());
+                if !plugins::stop(&self.core, plugin, left).await {
+                    late.push(member.name.clone());
+                }
             }
         }
         // What isn't over by then is cut.
         let ended = async { while self.ending.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(deadline, ended).await;
+        let _ = tokio::time::timeout_at(until, ended).await;
+        late
     }
 
     /// Returns the listener that had a name until now, gone or not.
