@@ -7,7 +7,7 @@ use jackfield::config_file::{self, effective};
 
 use super::exit::{Exit, Failure, Outcome};
 use super::output;
-use super::source::Overrides;
+use super::source::{Overrides, loaders, runtime};
 
 /// `jackfield config`.
 #[derive(Debug, Subcommand)]
@@ -42,10 +42,12 @@ impl Config {
 impl Show {
     fn run(self) -> Outcome {
         let sources = self.overrides.sources(self.file);
-        let entries = effective(&sources).map_err(|report| {
-            output::report(&report);
-            Failure::silent(Exit::Configuration as u8)
-        })?;
+        let entries = runtime()?
+            .block_on(effective(&sources, &loaders()))
+            .map_err(|report| {
+                output::report(&report);
+                Failure::silent(Exit::Configuration as u8)
+            })?;
         for entry in entries {
             match self.origin {
                 true => output::line(format_args!(

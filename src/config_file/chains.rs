@@ -23,6 +23,8 @@ pub(super) struct Chains<'a> {
     pub(super) instances: Vec<Instance>,
     /// Those of them that belong to one entry alone.
     pub(super) isolated: Vec<(&'a UseTable, usize)>,
+    /// What entries lay over the options, as the plugins get it.
+    pub(super) with: Vec<(&'a UseTable, Options)>,
     /// The chains that listeners and bridges have named so far.
     pub(super) used: Vec<String>,
 }
@@ -57,7 +59,7 @@ impl Chain {
 
 impl<'a> Chains<'a> {
     /// Checks every chain by itself, whether a listener uses it or not.
-    pub(super) async fn check_all(&self, checks: &mut Checks<'_>) {
+    pub(super) async fn check_all(&mut self, checks: &mut Checks<'_>) {
         for (name, chain) in self.chains {
             let path = Path::of(["chains", name]);
             checks.name(&path, name);
@@ -71,21 +73,23 @@ impl<'a> Chains<'a> {
     }
 
     /// Checks the entries of a list that stands at `path`.
-    pub(super) async fn check_uses(&self, uses: &[Use], path: &Path, checks: &mut Checks<'_>) {
+    pub(super) async fn check_uses(&mut self, uses: &'a [Use], path: &Path, checks: &mut Checks<'_>) {
         for (i, entry) in uses.iter().enumerate() {
             let path = path.index(i);
             match entry {
-                Use::Name(name) => self.check_instance(name, None, &path, checks).await,
+                Use::Name(name) => drop(self.check_instance(name, None, &path, checks).await),
                 Use::Table(table) => self.check_table(table, &path, checks).await,
             }
         }
     }
 
-    async fn check_table(&self, entry: &UseTable, path: &Path, checks: &mut Checks<'_>) {
+    async fn check_table(&mut self, entry: &'a UseTable, path: &Path, checks: &mut Checks<'_>) {
         match (&entry.plugin, &entry.chain) {
             (Some(name), None) => {
-                self.check_instance(name, Some(entry), &path.key("plugin"), checks)
+                let with = self
+                    .check_instance(name, Some(entry), &path.key("plugin"), checks)
                     .await;
+                self.with.extend(with.map(|with| (entry, with)));
                 if let Some(wanted) = &entry.on
                     && let Some(Some(known)) = self.plugins.get(name.as_str())
                 {
@@ -133,40 +137,42 @@ impl<'a> Chains<'a> {
         }
     }
 
-    /// Checks that there is an instance `name`, which stands at `path`, and that what `entry` lays over its options is right.
+    /// Checks that there is an instance `name`, which stands at `path`, and that what `entry` lays over its options is right, and
+    /// returns that as the plugin gets it.
     pub(super) async fn check_instance(
         &self,
         name: &str,
         entry: Option<&UseTable>,
         path: &Path,
         checks: &mut Checks<'_>,
-    ) {
+    ) -> Option<Options> {
         let known = match self.plugins.get(name) {
             Some(Some(known)) => known,
-            Some(None) => return,
-            None if checks.origins.is_pruned(&Path::of(["plugins", name])) => return,
+            Some(None) => return None,
+            None if checks.origins.is_pruned(&Path::of(["plugins", name])) => return None,
             None if self.chains.contains_key(name) => {
                 let help = format!("write `{{ chain = \"{name}\" }}`");
                 let message = format!("`{name}` is a chain, not a plugin");
-                return checks.error_with(Code::UnknownPlugin, message, path, Some(help));
+                checks.error_with(Code::UnknownPlugin, message, path, Some(help));
+                return None;
             }
             None => {
                 let help = did_you_mean(name, self.plugins.keys().copied())
                     .or_else(|| Some(format!("declare it under `[plugins.{name}]`")));
-                return checks.error_with(
-                    Code::UnknownPlugin,
-                    format!("there is no plugin `{name}`"),
-                    path,
-                    help,
-                );
+                let message = format!("there is no plugin `{name}`");
+                checks.error_with(Code::UnknownPlugin, message, path, help);
+                return None;
             }
         };
-        if let Some(with) = entry.and_then(|entry| entry.with.as_ref()) {
-            let merged = overlay(&known.plugin.config, with);
-            let mut at = path.clone();
-            at.0.pop();
-            known.check_options(&merged, &at.key("with"), checks).await;
-        }
+        let with = entry?.with.as_ref()?;
+        let mut at = path.clone();
+        at.0.pop();
+        let at = at.key("with");
+        let provided = known.provide(with, &at, checks);
+        known
+            .check_options(&overlay(&known.config, &provided), &at, checks)
+            .await;
+        Some(provided)
     }
 
     /// Checks that there is a chain `name`, which stands at `path`.
@@ -269,7 +275,7 @@ impl<'a> Chains<'a> {
         Some(UseSettings {
             instance: match table.filter(|table| table.isolate == Some(true)) {
                 Some(table) => self.isolated(name, table)?,
-                None => self.instance(name, table.and_then(|table| table.with.as_ref()))?,
+                None => self.instance(name, table)?,
             },
             when: table.and_then(|table| table.when.clone()),
             hooks,
@@ -282,14 +288,10 @@ impl<'a> Chains<'a> {
         })
     }
 
-    /// Finds the instance `name` with `with` laid over its options among those that were named before, or adds it.
-    pub(super) fn instance(&mut self, name: &str, with: Option<&Options>) -> Option<usize> {
+    /// Finds the instance `name` with what `entry` lays over its options among those that were named before, or adds it.
+    pub(super) fn instance(&mut self, name: &str, entry: Option<&UseTable>) -> Option<usize> {
         let known = self.plugins.get(name)?.as_ref()?;
-        let options = with.map_or_else(
-            || known.plugin.config.clone(),
-            |with| overlay(&known.plugin.config, with),
-        );
-        let options = Json::Object(options).to_string();
+        let options = self.options(known, entry);
         let same = |(at, instance): (usize, &Instance)| {
             let shared = self.isolated.iter().all(|(_, isolated)| *isolated != at);
             (shared && instance.is_of(name) && instance.options == options).then_some(at)
@@ -307,13 +309,21 @@ impl<'a> Chains<'a> {
             return Some(*at);
         }
         let known = self.plugins.get(name)?.as_ref()?;
-        let options = entry.with.as_ref().map_or_else(
-            || known.plugin.config.clone(),
-            |with| overlay(&known.plugin.config, with),
-        );
-        let at = self.add(name, known, Json::Object(options).to_string());
+        let options = self.options(known, Some(entry));
+        let at = self.add(name, known, options);
         self.isolated.push((entry, at));
         Some(at)
+    }
+
+    /// The options of a plugin with what `entry` lays over them, as the plugin gets them.
+    fn options(&self, known: &Known<'_>, entry: Option<&UseTable>) -> String {
+        let mut checked = self.with.iter();
+        let with = entry.and_then(|entry| checked.find(|(known, _)| std::ptr::eq(*known, entry)));
+        let options = match with {
+            Some((_, with)) => overlay(&known.config, with),
+            None => known.config.clone(),
+        };
+        Json::Object(options).to_string()
     }
 
     fn add(&mut self, name: &str, known: &Known<'_>, options: String) -> usize {

@@ -8,6 +8,8 @@ use super::tree::Path;
 /// Collects what is found.
 pub(super) struct Checks<'a> {
     pub(super) origins: &'a Origins,
+    /// The environment, for what the file says to look for there.
+    pub(super) variables: &'a [(String, String)],
     pub(super) report: Report,
 }
 
@@ -32,6 +34,12 @@ impl Checks<'_> {
     /// Has a doubt about the key at the end of `path`.
     pub(super) fn warn(&mut self, code: Code, message: String, path: &Path, help: Option<String>) {
         let place = self.origins.key_place(path);
+        self.push(Severity::Warning, code, message, place, help);
+    }
+
+    /// Has a doubt about the value at `path`.
+    pub(super) fn warn_value(&mut self, code: Code, message: String, path: &Path, help: Option<String>) {
+        let place = self.origins.place(path);
         self.push(Severity::Warning, code, message, place, help);
     }
 

@@ -54,6 +54,8 @@ codes! {
     UnknownPlugin = "unknown_plugin", "There is no such plugin.";
     BadPlugin = "bad_plugin", "The plugin can't be loaded.";
     BadOption = "bad_option", "A plugin refuses one of its options.";
+    BadSecret = "bad_secret", "A secret isn't where it is said to be.";
+    OpenSecret = "open_secret", "Everybody on this machine can read a secret.";
     UnknownHook = "unknown_hook", "The plugin doesn't have this hook.";
     AllowOnFault = "allow_on_fault", "The door is open when the plugin fails.";
     UnknownChain = "unknown_chain", "There is no such chain.";

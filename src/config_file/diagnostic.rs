@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::code::Code;
+use super::secrets::without_value;
 
 /// A mistake or a doubt, with everything a reader needs to mend it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,6 +192,29 @@ impl Report {
     /// Adds all of `other`.
     pub(super) fn append(&mut self, other: Self) {
         self.found.extend(other.found);
+    }
+
+    /// Puts asterisks where secrets stand in the lines that were read from `origin`, and takes the value out of a flag's name.
+    /// `columns` gives the columns of a line that are secret.
+    pub(super) fn hide(&mut self, origin: &Origin, columns: impl Fn(usize) -> Vec<std::ops::Range<usize>>) {
+        let places = self.found.iter_mut().filter_map(|found| found.place.as_mut());
+        for place in places.filter(|place| place.origin == *origin) {
+            if let Some(snippet) = &mut place.snippet {
+                let secret = columns(snippet.line);
+                let hidden = snippet.text.chars().zip(1..);
+                let hidden = hidden.map(|(c, at)| {
+                    if secret.iter().any(|span| span.contains(&at)) {
+                        '*'
+                    } else {
+                        c
+                    }
+                });
+                snippet.text = hidden.collect();
+            }
+            if let Some(without) = without_value(origin) {
+                place.origin = without;
+            }
+        }
     }
 
     /// Tells whether there is an error in it.

@@ -4,6 +4,8 @@ use serde_json::Value as Json;
 
 use super::diagnostic::Report;
 use super::origins::Origins;
+use super::plugins::Loaders;
+use super::secrets::{HIDDEN, Schemas, without_value};
 use super::sources::Sources;
 use super::tree::Path;
 
@@ -18,11 +20,11 @@ pub struct Entry {
     pub origin: String,
 }
 
-/// Lists every key that has a value, by name. Checks what one key alone can be checked for, not what they mean together.
+/// Lists every key that has a value, by name; secrets as `***`. Checks what one key alone can be checked for, not what they mean together.
 ///
 /// # Errors
 /// What is wrong with the layers.
-pub fn effective(sources: &Sources) -> Result<Vec<Entry>, Report> {
+pub async fn effective(sources: &Sources, loaders: &Loaders) -> Result<Vec<Entry>, Report> {
     let mut report = Report::default();
     let layers = sources.read(&mut report)?;
     let origins = Origins::merge(layers, &mut report);
@@ -31,34 +33,51 @@ pub fn effective(sources: &Sources) -> Result<Vec<Entry>, Report> {
     match merged {
         Some(merged) if !report.has_errors() => {
             let mut entries = Vec::new();
-            list(&merged, &Path::default(), &origins, &mut entries);
+            let secrets = Schemas::of(&merged, loaders).await.secrets(&merged);
+            list(&merged, &Path::default(), &origins, &secrets, &mut entries);
             Ok(entries)
         }
-        _ => Err(report),
+        _ => {
+            let merged = merged.unwrap_or_default();
+            Schemas::of(&merged, loaders).await.hide_in(&mut report, &origins);
+            Err(report)
+        }
     }
 }
 
-fn list(value: &Json, path: &Path, origins: &Origins, entries: &mut Vec<Entry>) {
+fn list(value: &Json, path: &Path, origins: &Origins, secrets: &[Path], entries: &mut Vec<Entry>) {
     if let Json::Object(table) = value {
         for (key, inner) in table {
-            list(inner, &path.key(key), origins, entries);
+            list(inner, &path.key(key), origins, secrets, entries);
         }
         return;
     }
     let place = origins.place(path);
     entries.push(Entry {
         key: path.to_string(),
-        value: toml(value),
-        origin: place.map_or(String::new(), |place| place.to_string()),
+        value: toml(value, path, secrets),
+        origin: place.map_or(String::new(), |place| match without_value(&place.origin) {
+            Some(without) if secrets.contains(path) => without.to_string(),
+            _ => place.to_string(),
+        }),
     });
 }
 
 /// Writes a value in one line, as TOML. JSON's strings and numbers are TOML's; tables in arrays are not.
-fn toml(value: &Json) -> String {
+fn toml(value: &Json, path: &Path, secrets: &[Path]) -> String {
     match value {
-        Json::Array(items) => format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", ")),
+        Json::String(_) if secrets.contains(path) => Json::from(HIDDEN).to_string(),
+        Json::Array(items) => {
+            let item = |(i, item)| toml(item, &path.index(i), secrets);
+            format!(
+                "[{}]",
+                items.iter().enumerate().map(item).collect::<Vec<_>>().join(", ")
+            )
+        }
         Json::Object(table) => {
-            let entry = |(key, value): (&String, &Json)| format!("{} = {}", toml_key(key), toml(value));
+            let entry = |(key, value): (&String, &Json)| {
+                format!("{} = {}", toml_key(key), toml(value, &path.key(key), secrets))
+            };
             format!("{{ {} }}", table.iter().map(entry).collect::<Vec<_>>().join(", "))
         }
         other => other.to_string(),

@@ -125,6 +125,20 @@ impl Layer {
         }
     }
 
+    /// The columns of line `line`, both from 1, that these spans cover.
+    pub(super) fn columns(&self, line: usize, spans: &[Span]) -> Vec<Span> {
+        let mut lines = self.text.split_inclusive('\n');
+        let start: usize = lines.by_ref().take(line - 1).map(str::len).sum();
+        let text = lines.next().unwrap_or_default();
+        let chars = |bytes: usize| text[..text.floor_char_boundary(bytes)].chars().count();
+        let within = |span: &Span| {
+            let from = span.start.max(start) - start;
+            let to = span.end.min(start + text.len()).saturating_sub(start);
+            (from < to).then(|| chars(from) + 1..chars(to) + 1)
+        };
+        spans.iter().filter_map(within).collect()
+    }
+
     /// The place of a key. Outside a file the variable or flag itself shows it.
     pub(super) fn place_of_key(&self, span: &Span) -> Place {
         match self.origin {

@@ -21,6 +21,7 @@ pub mod quantity;
 mod reference;
 mod resolve;
 mod schema;
+mod secrets;
 mod settings;
 mod shape;
 mod sources;
@@ -69,15 +70,38 @@ pub async fn load(sources: &Sources, loaders: &Loaders) -> Result<Loaded, Report
     let origins = Origins::merge(layers, &mut report);
     let mut settings = None;
     if let Some(file) = origins.extract::<shape::File>(&mut report) {
-        let (resolved, found) = resolve::resolve(&file, &origins, loaders).await;
+        let (resolved, found) = resolve::resolve(&file, &origins, &sources.variables, loaders).await;
         report.append(found);
         settings = resolved;
     }
     report.sort();
+    if report.iter().next().is_some() {
+        let merged = origins.extract(&mut Report::default()).unwrap_or_default();
+        secrets::Schemas::of(&merged, loaders)
+            .await
+            .hide_in(&mut report, &origins);
+    }
     match settings {
         Some(settings) if !report.has_errors() => Ok(Loaded { settings, report }),
         _ => Err(report),
     }
+}
+
+/// Returns the JSON Schema of `jackfield.toml` with the options of the plugins that `sources` name, for editors.
+///
+/// # Errors
+/// What is wrong with the layers.
+pub async fn json_schema_with(sources: &Sources, loaders: &Loaders) -> Result<String, Report> {
+    let mut report = Report::default();
+    let layers = sources.read(&mut report)?;
+    let merged: serde_json::Value = Origins::merge(layers, &mut report)
+        .extract(&mut report)
+        .unwrap_or_default();
+    let mut file = schema::FILE.clone();
+    for (name, options) in secrets::Schemas::of(&merged, loaders).await.iter() {
+        schema::splice(&mut file, name, options);
+    }
+    Ok(format!("{file:#}"))
 }
 
 /// Returns the JSON Schema of `jackfield.toml`, for editors.

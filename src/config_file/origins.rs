@@ -4,7 +4,7 @@ use figment::Figment;
 use serde::de::DeserializeOwned;
 
 use super::code::Code;
-use super::diagnostic::{Diagnostic, Place, Report, Severity};
+use super::diagnostic::{Diagnostic, Origin, Place, Report, Severity};
 use super::layer::Layer;
 use super::schema;
 use super::tree::Path;
@@ -109,6 +109,20 @@ impl Origins {
         let layer = self.layer_of(path)?;
         let (_, key, _) = layer.tree.follow(path);
         Some(layer.place_of_key(&key))
+    }
+
+    /// The folder that a file name at `path` is relative to: that of the file in which it stands. What comes from outside a file
+    /// is relative to the working directory.
+    pub(super) fn folder_of(&self, path: &Path) -> &std::path::Path {
+        match self.layer_of(path).map(|layer| &layer.origin) {
+            Some(Origin::File(file)) => file.parent().unwrap_or(std::path::Path::new("")),
+            _ => std::path::Path::new(""),
+        }
+    }
+
+    /// All layers, weakest first.
+    pub(super) fn layers(&self) -> &[Layer] {
+        &self.layers
     }
 
     /// The layer that the value at `path` came from, and the path's node in it.

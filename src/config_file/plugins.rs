@@ -25,6 +25,8 @@ pub(super) struct Known<'a> {
     pub(super) source: PluginSource,
     /// The hooks it takes part in: what the plugin has, narrowed by `hooks`.
     pub(super) hooks: Vec<String>,
+    /// Its options as the plugin gets them.
+    pub(super) config: Options,
     info: PluginInfo,
 }
 
@@ -43,11 +45,11 @@ pub(super) async fn find<'a>(
         let path = Path::of(["plugins", name]);
         checks.name(&path, name);
         checks.warn_allow(&[plugin.on_error, plugin.on_timeout], &path);
-        let known = find_one(plugin, folders, loaders, &path, checks).await;
-        if let Some(known) = &known {
-            known
-                .check_options(&plugin.config, &path.key("config"), checks)
-                .await;
+        let mut known = find_one(plugin, folders, loaders, &path, checks).await;
+        if let Some(known) = &mut known {
+            let at = path.key("config");
+            known.config = known.provide(&plugin.config, &at, checks);
+            known.check_options(&known.config, &at, checks).await;
         }
         found.insert(name, known);
     }
@@ -114,17 +116,32 @@ async fn find_one<'a>(
         loader: &**loader,
         source,
         hooks,
+        config: Options::new(),
         info,
     })
 }
 
 impl Known<'_> {
+    fn schema(&self) -> Option<Json> {
+        serde_json::from_str(self.info.config_schema.as_deref()?).ok()
+    }
+
+    /// Returns the options that stand at `path` as the plugin gets them. Those whose secrets aren't there, which is reported, stay
+    /// as they are.
+    pub(super) fn provide(&self, options: &Options, path: &Path, checks: &mut Checks<'_>) -> Options {
+        let provided = self
+            .schema()
+            .and_then(|schema| checks.provide(&Json::Object(options.clone()), &schema, path));
+        match provided {
+            Some(Json::Object(provided)) => provided,
+            _ => options.clone(),
+        }
+    }
+
     /// Checks options that stand at `path`: against the plugin's schema where they stand as they are, and by the plugin
     /// itself.
     pub(super) async fn check_options(&self, options: &Options, path: &Path, checks: &mut Checks<'_>) {
-        let schema = self.info.config_schema.as_deref();
-        let schema: Option<Json> = schema.and_then(|text| serde_json::from_str(text).ok());
-        if let Some(schema) = schema
+        if let Some(schema) = self.schema()
             && let Some(layer) = checks.origins.layer_of(path)
             && let Some(node) = layer.tree.get(path)
             && !schema::check(layer, node, path, &schema, &mut checks.report).is_empty()

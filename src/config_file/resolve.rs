@@ -12,20 +12,32 @@ use super::origins::Origins;
 use super::plugins::{self, Loaders};
 use super::settings::{LogSettings, Settings};
 use super::shape::{File, ShareStrategy};
+use super::tree::Path;
 use super::trials;
 
 /// Checks the whole. `None`: there is an error in the report.
-pub(super) async fn resolve(file: &File, origins: &Origins, loaders: &Loaders) -> (Option<Settings>, Report) {
+pub(super) async fn resolve(
+    file: &File,
+    origins: &Origins,
+    variables: &[(String, String)],
+    loaders: &Loaders,
+) -> (Option<Settings>, Report) {
     let mut checks = Checks {
         origins,
+        variables,
         report: Report::default(),
     };
-    let plugins = plugins::find(&file.plugins, &file.node.plugin_dirs, loaders, &mut checks).await;
+    let base = origins.folder_of(&Path::of(["node", "plugin_dirs"]));
+    let folders: Vec<_> = { file.node.plugin_dirs.iter() }
+        .map(|folder| base.join(folder))
+        .collect();
+    let plugins = plugins::find(&file.plugins, &folders, loaders, &mut checks).await;
     let mut chains = Chains {
         chains: &file.chains,
         plugins: &plugins,
         instances: Vec::new(),
         isolated: Vec::new(),
+        with: Vec::new(),
         used: Vec::new(),
     };
     chains.check_all(&mut checks).await;

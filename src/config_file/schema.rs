@@ -13,7 +13,7 @@ use super::layer::Layer;
 use super::quantity::{ByteSize, TimeSpan};
 use super::tree::{Kind, Node, Path, Span, Table};
 use super::when::Expression;
-use super::{later, shape, text};
+use super::{later, secrets, shape, text};
 
 /// The schema of our own file, with the defaults in it.
 pub(super) static FILE: LazyLock<Json> = LazyLock::new(|| {
@@ -21,6 +21,9 @@ pub(super) static FILE: LazyLock<Json> = LazyLock::new(|| {
     add_defaults(&mut schema, &Layer::defaults().tree);
     schema
 });
+
+/// What may stand instead of a secret.
+static ELSEWHERE: LazyLock<Json> = LazyLock::new(secrets::elsewhere);
 
 /// Adds the defaults to a schema; what has one isn't required.
 fn add_defaults(schema: &mut Json, defaults: &Node) {
@@ -41,6 +44,51 @@ fn add_defaults(schema: &mut Json, defaults: &Node) {
         {
             add_defaults(inner, &entry.node);
         }
+    }
+}
+
+/// Puts the schema of the options of the plugin `name` into that of the file. Where a plugin's secret is a text, it may stand
+/// elsewhere too.
+pub(super) fn splice(file: &mut Json, name: &str, options: &Json) {
+    let mut options = options.clone();
+    // It has a place of its own now; references in it begin at its own root.
+    let definitions = options.get("$defs").is_some();
+    if definitions {
+        if let Some(table) = options.as_object_mut() {
+            table.insert(
+                "$id".to_owned(),
+                Json::from(format!("jackfield:plugins/{name}/config")),
+            );
+        }
+    }
+    open_secrets(&mut options);
+    let Some(plugins) = file.pointer_mut("/properties/plugins") else {
+        return;
+    };
+    let mut plugin = plugins.get("additionalProperties").cloned().unwrap_or_default();
+    if let Some(config) = plugin.pointer_mut("/properties/config") {
+        *config = options;
+    }
+    if let Some(plugins) = plugins.as_object_mut() {
+        let named = plugins
+            .entry("properties")
+            .or_insert_with(|| Json::Object(serde_json::Map::new()));
+        if let Some(named) = named.as_object_mut() {
+            named.insert(name.to_owned(), plugin);
+        }
+    }
+}
+
+fn open_secrets(schema: &mut Json) {
+    if secrets::is_secret(&[schema]) {
+        let text = schema.take();
+        *schema = serde_json::json!({ "anyOf": [text, *ELSEWHERE] });
+        return;
+    }
+    match schema {
+        Json::Object(table) => table.values_mut().for_each(open_secrets),
+        Json::Array(items) => items.iter_mut().for_each(open_secrets),
+        _ => {}
     }
 }
 
@@ -128,6 +176,13 @@ struct Walker<'a> {
 impl Walker<'_> {
     fn value(&mut self, node: &Node, schema: &Json, path: &Path) {
         let options = alternatives(schema, self.root);
+        if let Kind::Table(table) = &node.kind
+            && secrets::is_secret(&options)
+            && !options.iter().any(|option| accepts(option, "object"))
+        {
+            // A secret of a plugin, whose schema needn't know where else it may stand.
+            return self.table(table, &ELSEWHERE, path);
+        }
         // An alternative is chosen by the kind of the value before going deeper, so that a mistake inside a table is
         // reported there and not as "fits no alternative".
         let fitting: Vec<_> = options
@@ -344,7 +399,7 @@ fn accepts(schema: &Json, json_type: &str) -> bool {
 }
 
 /// The schema of `key` in a table.
-fn property<'a>(schema: &'a Json, key: &str) -> Option<&'a Json> {
+pub(super) fn property<'a>(schema: &'a Json, key: &str) -> Option<&'a Json> {
     let named = schema
         .get("properties")
         .and_then(|properties| properties.get(key));

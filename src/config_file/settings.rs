@@ -63,7 +63,7 @@ pub struct BrokerLimits {
 }
 
 /// A plugin with its options. Two uses with different options are two instances.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Instance {
     /// Its name in the file; with a number when a use brings options of its own.
     pub name: String,
@@ -152,6 +152,17 @@ pub struct UseSettings {
 }
 
 pub use super::shape::OnFault as FaultPolicy;
+
+impl std::fmt::Debug for Instance {
+    /// Leaves the options out: there may be secrets in them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instance")
+            .field("name", &self.name)
+            .field("loader", &self.loader)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Instance {
     /// Tells whether it is the instance `name` of the file, perhaps with other options.

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::quantity::{ByteSize, MemorySize, TimeSpan};
+use super::secrets::Secret;
 use super::text::{Address, Bind, Filter, Mount, Topic};
 use super::when::Expression;
 
@@ -67,7 +68,7 @@ pub(super) struct Node {
     /// Threads that serve connections; absent: one for each processor.
     #[schemars(range(min = 1, max = 1024), extend("x-default" = "one for each processor"))]
     pub(super) worker_threads: Option<usize>,
-    /// The folders that native plugins are loaded from, and nowhere else; in this order.
+    /// The folders that plugins which are files are loaded from, and nowhere else; in this order. Relative to this file.
     #[serde(default)]
     pub(super) plugin_dirs: Vec<PathBuf>,
 }
@@ -526,7 +527,7 @@ pub(super) struct TestActor {
     /// The User Name.
     pub(super) user: Option<String>,
     /// The Password. Authenticators are asked about it.
-    pub(super) password: Option<String>,
+    pub(super) password: Option<Secret>,
     /// The client is taken for `user` without asking authenticators. Not beside `password`.
     #[schemars(extend("x-default" = "false"))]
     pub(super) password_ok: Option<bool>,

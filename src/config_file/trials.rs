@@ -106,7 +106,7 @@ pub(super) fn read(
         };
         trials.push(Trial {
             name: test.name.clone(),
-            actor: actor(listener, &test.r#as),
+            actor: actor(listener, &test.r#as, &path.key("as"), checks),
             act: act(test),
             chain,
             expected: expected(&test.expect),
@@ -237,13 +237,14 @@ fn two_payloads(text: &Option<String>, json: &Option<Json>, path: &Path, checks:
     }
 }
 
-fn actor(listener: String, said: &TestActor) -> Actor {
+fn actor(listener: String, said: &TestActor, path: &Path, checks: &mut Checks<'_>) -> Actor {
     let mut actor = Actor::new(listener).client_id(said.client_id.as_deref().unwrap_or(CLIENT_ID));
     if let Some(user) = &said.user {
         actor = actor.username(user);
     }
-    if let Some(password) = &said.password {
-        actor = actor.password(password.as_bytes());
+    let password = said.password.as_ref();
+    if let Some(password) = password.and_then(|password| checks.secret(password, &path.key("password"))) {
+        actor = actor.password(password);
     }
     if let Some(address) = said.address {
         actor = actor.peer(Peer::Tcp((address.0, 0).into()));

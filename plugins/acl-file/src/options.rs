@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// The file with the rules.
+    #[schemars(extend("format" = "path"))]
     pub file: PathBuf,
     /// How the file is written.
     #[serde(default)]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// The file with the users and their hashed passwords.
+    #[schemars(extend("format" = "path"))]
     pub file: PathBuf,
     /// What becomes of a User Name that isn't in the file.
     #[serde(default)]
