@@ -19,6 +19,8 @@ mod host;
 mod link;
 mod listener;
 mod metrics;
+#[cfg(test)]
+mod micro;
 mod net;
 mod rehearsal;
 mod reload;
