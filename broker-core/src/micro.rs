@@ -212,6 +212,7 @@ fn client() -> Arc<ClientView> {
         mount: "".into(),
         attributes: Arc::new([]),
         certificate: None,
+        unrestricted: false,
     })
 }
 
