@@ -1,7 +1,9 @@
 //! `jackfield plugin`, as an author of plugins meets it: from nothing to a plugin in a broker.
 
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -175,12 +177,18 @@ fn a_project_in_c_is_built_tested_measured_and_runs() {
 
 #[test]
 fn a_project_in_rust_is_built_tested_and_runs() {
-    for kind in ["auth", "acl", "transform"] {
-        let project = Project::new("my-plugin", kind, "rust");
+    for kind in ["auth", "acl", "transform", "bridge"] {
+        let name = if kind == "bridge" {
+            "my-bridge"
+        } else {
+            "my-plugin"
+        };
+        let project = Project::new(name, kind, "rust");
+        let file = format!("build/lib{}.so", name.replace('-', "_"));
         expect(
             &project.plugin(&["build", "--debug"]),
             0,
-            "built build/libmy_plugin.so",
+            &format!("built {file}"),
         );
         let mut own = Command::new(env!("CARGO"));
         own.args(["test", "--quiet", "--lib"])
@@ -188,23 +196,21 @@ fn a_project_in_rust_is_built_tested_and_runs() {
         for (name, value) in project.command().get_envs() {
             own.env(name, value.unwrap_or_default());
         }
-        let own = own
-            .env("JACKFIELD_PLUGIN", project.path("build/libmy_plugin.so"))
-            .output();
+        let own = own.env("JACKFIELD_PLUGIN", project.path(&file)).output();
         let own = own.expect("cargo runs");
         assert!(own.status.success(), "{}", String::from_utf8_lossy(&own.stdout));
+        if kind == "bridge" {
+            a_bridge_carries(&project, &file);
+            continue;
+        }
         let options = project_options(kind);
-        let file = "build/libmy_plugin.so";
         expect(
-            &project.plugin(&["test", file, "--options", options]),
+            &project.plugin(&["test", &file, "--options", options]),
             0,
-            "10 steps passed",
+            "11 steps passed",
         );
-        expect(
-            &project.plugin(&["replay", file, "tests/calls.jsonl", "--options", options]),
-            0,
-            "0 differ",
-        );
+        let replayed = project.plugin(&["replay", &file, "tests/calls.jsonl", "--options", options]);
+        expect(&replayed, 0, "0 differ");
         shown_in_a_broker(&project, kind);
     }
 }
@@ -215,6 +221,43 @@ const fn project_options(kind: &str) -> &'static str {
         b"acl" => r#"{"root":"device"}"#,
         _ => r#"{"factor":1.8,"offset":32}"#,
     }
+}
+
+/// What a bridge carries out arrives at the other side. Its calls need no broker to be tested, and have none to be recorded.
+fn a_bridge_carries(project: &Project, file: &str) {
+    let peer = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    peer.set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a time limit");
+    let to = peer.local_addr().expect("an address");
+    let options = format!(r#"{{"bind":"127.0.0.1:0","peer":"{to}"}}"#);
+    expect(
+        &project.plugin(&["test", file, "--options", &options]),
+        0,
+        "11 steps passed",
+    );
+    expect(
+        &project.plugin(&["bench", file, "--options", &options]),
+        1,
+        "nothing to measure",
+    );
+    let config = [("bind", "127.0.0.1:0".to_owned()), ("peer", to.to_string())];
+    let [bind, to] = config.map(|(key, value)| format!("plugins.my_bridge.config.{key}='{value}'"));
+    let broker = project.broker(&["--set", &bind, "--set", &to]);
+    assert_eq!(publish(&broker, "out/kitchen", "20", None).code, 0);
+    let mut datagram = [0; 100];
+    let len = peer.recv(&mut datagram).expect("a datagram");
+    assert_eq!(&datagram[..len], b"out/kitchen\n20");
+    broker.stop();
+}
+
+#[test]
+fn a_bridge_in_c_is_built_tested_and_carries() {
+    if !can_compile_c() {
+        return;
+    }
+    let project = Project::new("my-bridge", "bridge", "c");
+    expect(&project.plugin(&["build"]), 0, "built build/my_bridge.so");
+    a_bridge_carries(&project, "build/my_bridge.so");
 }
 
 /// A plugin that ends its process is found, and the one that asks lives on.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use broker_types::{Message, QoS, Source, TopicName};
 use bytes::Bytes;
-use plugin_api::{Action, Capabilities, FaultKind, LoadError, Plugin};
+use plugin_api::{Action, Capabilities, FaultKind, LoadError, Plugin, SessionStore, StoreFault, StoreOp};
 use serde_json::Value;
 
 use crate::question::Question;
@@ -77,7 +77,7 @@ pub struct Finding {
 }
 
 /// Everything that is asked, in order.
-pub const PROBES: [Probe; 10] = [
+pub const PROBES: [Probe; 11] = [
     Probe {
         name: "description",
         about: "It says who it is, has a schema that is JSON, and hooks.",
@@ -127,6 +127,11 @@ pub const PROBES: [Probe; 10] = [
         name: "state",
         about: "State that it hands over is taken by its successor.",
         run: state,
+    },
+    Probe {
+        name: "store",
+        about: "A session store keeps records in order, and a batch wholly or not at all.",
+        run: store,
     },
 ];
 
@@ -458,8 +463,19 @@ fn lives(subject: &Subject<'_>, finding: &mut Finding) {
 }
 
 fn instances(subject: &Subject<'_>, finding: &mut Finding) {
-    let (Some(one), Some(other)) = (subject.started(finding), subject.started(finding)) else {
+    let Some(one) = subject.started(finding) else {
         return;
+    };
+    let other = match subject.made(finding).map(Harness::of) {
+        Some(Ok(other)) => other,
+        Some(Err(error)) => {
+            // Both may want the same port or file.
+            finding
+                .remarks
+                .push(format!("a second instance with the same options: {error}"));
+            return end(&one, finding);
+        }
+        None => return,
     };
     for question in sample::questions(one.hooks(), &Bytes::from_static(b"1")) {
         finding.ask(one.hooks(), &question, "two instances");
@@ -494,6 +510,83 @@ fn state(subject: &Subject<'_>, finding: &mut Finding) {
             .push(format!("state that is none is refused: {fault}"));
     }
     end(&new, finding);
+}
+
+fn store(subject: &Subject<'_>, finding: &mut Finding) {
+    let Some(plugin) = subject.started(finding) else {
+        return;
+    };
+    if let Some(store) = &plugin.hooks().session_store {
+        finding.calls += 1;
+        match within(DEADLINE, keeps(&**store)) {
+            Some(Ok(())) => {}
+            Some(Err(why)) => finding.fail(why),
+            None => finding.fail(format!("no answer within {} s", DEADLINE.as_secs())),
+        }
+    }
+    end(&plugin, finding);
+}
+
+/// Puts a few records below a prefix of its own, and takes them away again.
+async fn keeps(store: &dyn SessionStore) -> Result<(), String> {
+    let key = |name: &str| Bytes::from(format!("conformance/{name}"));
+    let put = |name: &str, value: &'static [u8]| StoreOp::Put {
+        key: key(name),
+        value: Bytes::from_static(value),
+    };
+    let failed = |what: &str, fault: StoreFault| format!("{what}: {fault}");
+    let want = store.caps().strongest;
+    let three = [put("b", b"2"), put("a", b"1"), put("c", b"\0\xff"), put("a", b"")];
+    store
+        .commit(&three, want)
+        .await
+        .map_err(|fault| failed("a batch", fault))?;
+    let got = store.get(&key("a")).await.map_err(|fault| failed("get", fault))?;
+    if got.as_deref() != Some(b"") {
+        return Err(format!(
+            "the last of two values of one batch doesn't hold: {got:?}"
+        ));
+    }
+    let conflict = [
+        put("a", b"never"),
+        StoreOp::Expect {
+            key: key("b"),
+            value: None,
+        },
+    ];
+    match store.commit(&conflict, want).await {
+        Err(StoreFault::Conflict) => {}
+        other => {
+            return Err(format!(
+                "an expectation that doesn't hold must be a conflict: {other:?}"
+            ));
+        }
+    }
+    let scanned = store.scan(b"conformance/", None, 100).await;
+    let scanned = scanned.map_err(|fault| failed("scan", fault))?;
+    let expected = [("a", &b""[..]), ("b", b"2"), ("c", b"\0\xff")]
+        .map(|(name, value)| (key(name), Bytes::from_static(value)));
+    if scanned != expected {
+        return Err(format!(
+            "a scan must be in the order of keys, and a refused batch leave nothing: {scanned:?}"
+        ));
+    }
+    let rest = store.scan(b"conformance/", Some(&key("a")), 1).await;
+    let rest = rest.map_err(|fault| failed("scan", fault))?;
+    if rest != expected[1..2] {
+        return Err(format!(
+            "a scan must go on behind `after`, and stop at its limit: {rest:?}"
+        ));
+    }
+    let delete = ["a", "b", "c", "none"].map(|name| StoreOp::Delete { key: key(name) });
+    store
+        .commit(&delete, want)
+        .await
+        .map_err(|fault| failed("deleting", fault))?;
+    match store.scan(b"conformance/", None, 100).await {
+        Ok(left) if left.is_empty() => Ok(()),
+        other => Err(format!("what was deleted must be gone: {other:?}")),
+    }
 }
 
 /// Ends an instance, in time.

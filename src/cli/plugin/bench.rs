@@ -64,6 +64,11 @@ impl Bench {
         let harness = Harness::of(plugin).map_err(|error| refused(&error))?;
         let measured = self.measure(&harness);
         harness.stop();
+        if measured.is_empty() {
+            let message =
+                "there is nothing to measure: it has no hook that is called for messages or clients";
+            return Err(Failure::new(Exit::Failed, message));
+        }
         let before = last.as_deref().map_or(Value::Null, remembered);
         match self.json {
             true => output::line(all_json(&measured))?,

@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Acl,
     /// Messages that come in
     Transform,
+    /// Messages to another system, and from it
+    Bridge,
 }
 
 /// What it is written in.
@@ -102,9 +104,11 @@ pub(super) const ALL: &[Template] = &[
     rust!(Native Auth "lib{{crate}}.so" "rust/auth.rs"),
     rust!(Native Acl "lib{{crate}}.so" "rust/acl.rs"),
     rust!(Native Transform "lib{{crate}}.so" "rust/transform.rs"),
+    rust!(Native Bridge "lib{{crate}}.so" "rust/bridge.rs"),
     c!(Auth "c/auth.c"),
     c!(Acl "c/acl.c"),
     c!(Transform "c/transform.c"),
+    c!(Bridge "c/bridge.c"),
     rust!(Wasm Auth "{{crate}}.wasm" "rust/auth.rs"),
     rust!(Wasm Acl "{{crate}}.wasm" "rust/acl.rs"),
     rust!(Wasm Transform "{{crate}}.wasm" "rust/transform.rs"),
@@ -153,6 +157,10 @@ const fn shared(kind: Kind) -> &'static [File] {
                 text: text!("calls/transform.jsonl"),
             },
         ],
+        Kind::Bridge => &[File {
+            path: "jackfield.toml",
+            text: text!("common/bridge.toml"),
+        }],
     }
 }
 
@@ -162,6 +170,7 @@ const fn try_it(kind: Kind) -> &'static str {
         Kind::Auth => text!("common/try-auth.md"),
         Kind::Acl => text!("common/try-acl.md"),
         Kind::Transform => text!("common/try-transform.md"),
+        Kind::Bridge => text!("common/try-bridge.md"),
     }
 }
 
@@ -226,6 +235,7 @@ pub(super) const fn kind_name(kind: Kind) -> &'static str {
         Kind::Auth => "auth",
         Kind::Acl => "acl",
         Kind::Transform => "transform",
+        Kind::Bridge => "bridge",
     }
 }
 
