@@ -55,11 +55,31 @@ pub struct BrokerBuilder {
 
 /// Where Sessions live.
 #[derive(Clone)]
-pub(crate) struct Store(pub(crate) Arc<dyn SessionStore>);
+pub(crate) enum Store {
+    /// There.
+    Given(Arc<dyn SessionStore>),
+    /// In what a plugin of this name is.
+    Plugin(Arc<str>, Arc<dyn Plugin>),
+}
+
+impl Store {
+    /// Tells whether a broker that has this one can go on where `other` is wanted. A plugin is known by its name: what is made
+    /// of a configuration again is another instance.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Given(one), Self::Given(other)) => Arc::ptr_eq(one, other),
+            (Self::Plugin(one, _), Self::Plugin(other, _)) => one == other,
+            _ => false,
+        }
+    }
+}
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.caps().fmt(f)
+        match self {
+            Self::Given(store) => store.caps().fmt(f),
+            Self::Plugin(name, _) => name.fmt(f),
+        }
     }
 }
 
@@ -158,7 +178,15 @@ impl BrokerBuilder {
     /// Sets where Sessions, queues, Retained and Will Messages live; default: in memory, and they end with the broker.
     /// With a store that survives it, messages larger than an eighth of what the store takes at a time are refused with 0x97.
     pub fn store(mut self, store: Arc<dyn SessionStore>) -> Self {
-        self.store = Some(Store(store));
+        self.store = Some(Store::Given(store));
+        self
+    }
+
+    /// Has `plugin`, which is called `name`, keep Sessions, queues, Retained and Will Messages: it is started before everything
+    /// else, asked for its hook `session-store`, and stopped last. Give it to nothing else: it must not be started twice. While it is the
+    /// store it gets of [`plugin_api::Host`] the log and threads that may block, and nothing else.
+    pub fn store_plugin(mut self, name: &str, plugin: Arc<dyn Plugin>) -> Self {
+        self.store = Some(Store::Plugin(name.into(), plugin));
         self
     }
 

@@ -34,16 +34,20 @@ impl PluginHost {
     }
 }
 
+/// Writes a line of `plugin` into the log.
+pub(crate) fn log(plugin: &str, level: Level, text: &str) {
+    match level {
+        Level::Trace => tracing::trace!(plugin, "{text}"),
+        Level::Debug => tracing::debug!(plugin, "{text}"),
+        Level::Info => tracing::info!(plugin, "{text}"),
+        Level::Warn => tracing::warn!(plugin, "{text}"),
+        Level::Error => tracing::error!(plugin, "{text}"),
+    }
+}
+
 impl Host for PluginHost {
     fn log(&self, level: Level, text: &str) {
-        let plugin = &*self.name;
-        match level {
-            Level::Trace => tracing::trace!(plugin, "{text}"),
-            Level::Debug => tracing::debug!(plugin, "{text}"),
-            Level::Info => tracing::info!(plugin, "{text}"),
-            Level::Warn => tracing::warn!(plugin, "{text}"),
-            Level::Error => tracing::error!(plugin, "{text}"),
-        }
+        log(&self.name, level, text);
     }
 
     fn publish(&self, message: NewMessage) -> Result<(), Fault> {

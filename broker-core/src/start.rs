@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::blocking::BlockingPool;
 use crate::broker::Broker;
-use crate::builder::BrokerBuilder;
+use crate::builder::{BrokerBuilder, Store};
 use crate::clock::Clock;
 use crate::engine::core::{Core, JOBS};
 use crate::engine::listener::{Door, Entrance, ListenerState};
@@ -19,7 +19,7 @@ use crate::engine::shard::{Job, Shard};
 use crate::error::{StartError, StartProblem};
 use crate::net::{Bound, Poller};
 use crate::reload::{Checked, ORDERS, Order, Steward, accept_at, settings};
-use crate::store::{self, CHUNK, Journal, MemoryStore, OVERHEAD, Recovered, Recovering};
+use crate::store::{self, CHUNK, Journal, Keeper, MemoryStore, OVERHEAD, Recovered, Recovering};
 
 /// The batches that a store must take: eight messages of two MiB.
 const STORE_BATCH_BYTES: usize = 16 * 1024 * 1024;
@@ -32,6 +32,8 @@ pub(crate) struct Running {
     pub(crate) shards: Vec<ShardThread>,
     /// The thread that commits, if there is a durable store.
     pub(crate) store: Option<JoinHandle<()>>,
+    /// The plugin that is the store, if one is.
+    pub(crate) keeper: Option<Keeper>,
 }
 
 pub(crate) struct ShardThread {
@@ -42,14 +44,37 @@ pub(crate) struct ShardThread {
 
 /// Starts a broker.
 pub(crate) async fn start(builder: Arc<BrokerBuilder>) -> Result<Broker, StartError> {
-    let store = match &builder.store {
-        Some(store) => store.0.clone(),
-        None => Arc::new(MemoryStore::new()),
+    let (keeper, store) = match &builder.store {
+        None => (None, Arc::new(MemoryStore::new()) as Arc<dyn SessionStore>),
+        Some(Store::Given(store)) => (None, store.clone()),
+        Some(Store::Plugin(name, plugin)) => {
+            let (keeper, store) = Keeper::start(name, plugin).await?;
+            (Some(keeper), store)
+        }
     };
+    match start_with(&builder, store).await {
+        Ok(mut running) => {
+            running.keeper = keeper;
+            Ok(Broker { running })
+        }
+        Err(error) => {
+            if let Some(keeper) = keeper {
+                keeper.stop(Duration::ZERO).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Starts a broker whose store is there.
+async fn start_with(
+    builder: &Arc<BrokerBuilder>,
+    store: Arc<dyn SessionStore>,
+) -> Result<Running, StartError> {
     let Checked {
         listeners,
         mut problems,
-    } = Checked::new(&builder, store.caps().strongest);
+    } = Checked::new(builder, store.caps().strongest);
     let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
     let mut entrances = Vec::new();
     for (listener, state) in builder.listeners.iter().zip(&listeners) {
@@ -70,7 +95,7 @@ pub(crate) async fn start(builder: Arc<BrokerBuilder>) -> Result<Broker, StartEr
     if !problems.is_empty() {
         return Err(StartError { problems });
     }
-    let (running, recovering, orders) = Running::launch(&builder, &store, listeners, entrances)?;
+    let (running, recovering, orders) = Running::launch(builder, &store, listeners, entrances)?;
     let recovered = match recovering {
         None => Recovered::default(),
         Some(recovering) => match recovering.await {
@@ -78,13 +103,13 @@ pub(crate) async fn start(builder: Arc<BrokerBuilder>) -> Result<Broker, StartEr
             Err(_) => return Err(StartProblem::worker_gone().into()),
         },
     };
-    if let Err(error) = running.prepare(&builder, store.caps().strongest, orders).await {
+    if let Err(error) = running.prepare(builder, store.caps().strongest, orders).await {
         running.stop(Duration::ZERO).await;
         return Err(error);
     }
     running.resume(recovered).await?;
     running.accept().await?;
-    Ok(Broker { running })
+    Ok(running)
 }
 
 /// Starts plugins and puts chains together, behind listeners that nobody can reach.
@@ -140,6 +165,7 @@ impl Running {
             seed,
             shards: Vec::new(),
             store: None,
+            keeper: None,
         };
         let mut recovering = None;
         if let Some(journal) = journal {

@@ -109,6 +109,14 @@ impl Running {
             // Its panic was reported when it happened.
             let _ = store.join();
         }
+        // With a thread stuck the store may still be asked.
+        if let Some(keeper) = self.keeper.take().filter(|_| shutdown.stuck_threads.is_empty()) {
+            let name = keeper.name();
+            tokio::select! {
+                () = keeper.stop(deadline) => {}
+                () = after(deadline + GRACE) => shutdown.late_plugins.push(name),
+            }
+        }
         shutdown.took = began.elapsed();
         shutdown
     }

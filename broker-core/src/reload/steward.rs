@@ -214,7 +214,7 @@ impl Steward {
     fn check_fixed(&self, builder: &BrokerBuilder, problems: &mut Vec<StartProblem>) {
         let present = &self.builder;
         let same_store = match (&builder.store, &present.store) {
-            (Some(store), Some(present)) => Arc::ptr_eq(&store.0, &present.0),
+            (Some(store), Some(present)) => store.is_same(present),
             (Some(_), None) => false,
             (None, _) => true,
         };

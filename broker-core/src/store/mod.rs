@@ -29,6 +29,7 @@
 
 mod codec;
 mod journal;
+mod keeper;
 mod kept;
 mod kv;
 mod memory;
@@ -42,6 +43,7 @@ mod writer;
 type Map<K, V> = hashbrown::HashMap<K, V, foldhash::fast::RandomState>;
 
 pub(crate) use journal::{Group, Journal, Waiter};
+pub(crate) use keeper::Keeper;
 pub(crate) use kept::{Kept, Transaction, WINDOW, WillKey};
 pub(crate) use kv::PluginRecords;
 pub use memory::MemoryStore;
