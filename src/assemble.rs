@@ -7,6 +7,7 @@ use broker_core::{
     Bind, BridgeSpec, Broker, BrokerBuilder, Chain, Hook, HookSet, Listener, OnFault, Use, memory_total,
 };
 use plugin_api::{LoadError, Plugin, PluginLoader};
+use plugin_services::{Allowed, HttpClients, granted};
 
 use crate::config_file::quantity::MemorySize;
 use crate::config_file::{
@@ -31,7 +32,8 @@ pub struct AssembleError {
 /// Every plugin that can't be loaded.
 pub async fn assemble(settings: &Settings, loaders: &Loaders) -> Result<BrokerBuilder, Vec<AssembleError>> {
     let instances = &settings.instances;
-    let plugins = load_all(instances, loaders).await?;
+    let http = HttpClients::default();
+    let plugins = load_all(instances, loaders, &http).await?;
     let limits = settings.broker_limits;
     let mut builder = Broker::builder()
         .shared_strategy(settings.shared_strategy)
@@ -40,6 +42,15 @@ pub async fn assemble(settings: &Settings, loaders: &Loaders) -> Result<BrokerBu
         .retained_max(limits.retained_max, limits.retained_bytes_max);
     if let Some(bytes) = memory_max(limits.memory_max) {
         builder = builder.memory_max(bytes);
+    }
+    if let Some(instance) = &settings.store {
+        let store = load(instance, loaders, &http).await.map_err(|source| {
+            vec![AssembleError {
+                name: instance.name.clone(),
+                source,
+            }]
+        })?;
+        builder = builder.store_plugin(&instance.name, store);
     }
     if let Some(threads) = settings.worker_threads {
         builder = builder.shards(threads);
@@ -80,11 +91,12 @@ fn memory_max(size: MemorySize) -> Option<u64> {
 async fn load_all(
     instances: &[Instance],
     loaders: &Loaders,
+    http: &HttpClients,
 ) -> Result<Vec<Arc<dyn Plugin>>, Vec<AssembleError>> {
     let mut plugins = Vec::new();
     let mut errors = Vec::new();
     for instance in instances {
-        match load(instance, loaders).await {
+        match load(instance, loaders, http).await {
             Ok(plugin) => plugins.push(plugin),
             Err(source) => errors.push(AssembleError {
                 name: instance.name.clone(),
@@ -99,15 +111,25 @@ async fn load_all(
     }
 }
 
-async fn load(instance: &Instance, loaders: &Loaders) -> Result<Arc<dyn Plugin>, LoadError> {
+async fn load(
+    instance: &Instance,
+    loaders: &Loaders,
+    http: &HttpClients,
+) -> Result<Arc<dyn Plugin>, LoadError> {
     let has_it = |loader: &&Arc<dyn PluginLoader>| loader.kind() == instance.loader;
     let loader = loaders.iter().find(has_it).ok_or_else(|| LoadError::NotFound {
         what: format!("{}:{}", instance.loader, instance.source.what),
         did_you_mean: None,
     })?;
-    loader
+    let plugin = loader
         .load(&instance.name, &instance.source, &instance.options)
-        .await
+        .await?;
+    let grants = &instance.source.grants;
+    // What makes no sense was reported when the file was checked.
+    let urls = grants.http.iter().filter_map(|url| Allowed::parse(url).ok());
+    let urls: Vec<Allowed> = urls.collect();
+    let http = (!urls.is_empty()).then(|| http.client(urls));
+    Ok(granted(plugin, grants.kv, http))
 }
 
 fn chain(settings: &ChainSettings, instances: &[Instance], plugins: &[Arc<dyn Plugin>]) -> Chain {

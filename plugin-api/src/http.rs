@@ -35,7 +35,7 @@ pub struct HttpResponse {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// The plugin may not ask there, or a redirect leads to where it may not ask.
+    /// The plugin may not ask there.
     #[error("`{0}` is not allowed for this plugin")]
     Denied(String),
     /// The request makes no sense.

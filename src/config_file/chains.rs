@@ -27,6 +27,8 @@ pub(super) struct Chains<'a> {
     pub(super) with: Vec<(&'a UseTable, Options)>,
     /// The chains that listeners and bridges have named so far.
     pub(super) used: Vec<String>,
+    /// The plugin that is the store.
+    pub(super) store: Option<String>,
 }
 
 impl Chain {
@@ -341,7 +343,7 @@ impl<'a> Chains<'a> {
         self.instances.len() - 1
     }
 
-    /// Warns of chains and plugins that no listener and no bridge reaches.
+    /// Warns of chains and plugins that no listener, no bridge and no store reaches.
     pub(super) fn unused(&self, checks: &mut Checks<'_>) {
         let mut reached: Vec<&str> = self.used.iter().map(String::as_str).collect();
         let mut next = 0;
@@ -368,7 +370,8 @@ impl<'a> Chains<'a> {
             );
         }
         for name in self.plugins.keys() {
-            if !self.instances.iter().any(|instance| instance.is_of(name)) {
+            let is_store = self.store.as_deref() == Some(*name);
+            if !is_store && !self.instances.iter().any(|instance| instance.is_of(name)) {
                 let path = Path::of(["plugins", name]);
                 checks.warn(
                     Code::Unused,

@@ -16,7 +16,6 @@ const KEYS: &[&str] = &[
     "plugins.*.run",
     "plugins.*.pool",
     "plugins.*.limits",
-    "plugins.*.allow.http",
     "plugins.*.allow.env",
     "plugins.*.allow.dirs",
     "plugins.*.isolate",

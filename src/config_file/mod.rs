@@ -25,6 +25,7 @@ mod secrets;
 mod settings;
 mod shape;
 mod sources;
+mod store;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -12,6 +12,7 @@ use super::check::Checks;
 use super::code::Code;
 use super::later;
 use super::schema::{self, did_you_mean};
+use super::settings::Instance;
 use super::shape::{OnFault, Options, Plugin};
 use super::tree::Path;
 
@@ -88,7 +89,13 @@ async fn find_one<'a>(
         public_key: plugin.public_key.clone(),
         signature: plugin.signature.clone(),
         folders: folders.to_vec(),
-        grants: Grants::default(),
+        grants: plugin
+            .allow
+            .as_ref()
+            .map_or_else(Grants::default, |allow| Grants {
+                kv: allow.kv,
+                http: allow.http.iter().map(|prefix| prefix.0.clone()).collect(),
+            }),
     };
     let info = match loader.inspect(&source).await {
         Ok(info) => info,
@@ -135,6 +142,16 @@ impl Known<'_> {
         match provided {
             Some(Json::Object(provided)) => provided,
             _ => options.clone(),
+        }
+    }
+
+    /// Returns it as an instance called `name`, with its options.
+    pub(super) fn instance(&self, name: &str) -> Instance {
+        Instance {
+            name: name.to_owned(),
+            loader: self.loader.kind().to_owned(),
+            source: self.source.clone(),
+            options: Json::Object(self.config.clone()).to_string(),
         }
     }
 

@@ -12,6 +12,7 @@ use super::origins::Origins;
 use super::plugins::{self, Loaders};
 use super::settings::{LogSettings, Settings};
 use super::shape::{File, ShareStrategy};
+use super::store;
 use super::tree::Path;
 use super::trials;
 
@@ -39,15 +40,18 @@ pub(super) async fn resolve(
         isolated: Vec::new(),
         with: Vec::new(),
         used: Vec::new(),
+        store: None,
     };
     chains.check_all(&mut checks).await;
     let whole = !checks.report.has_errors() && !origins.is_pruned_under(&["plugins", "chains"]);
     let listeners = listeners::read(&file.listeners, &file.limits, &mut chains, whole, &mut checks).await;
     let bridges = bridges::read(&file.bridges, &mut chains, &mut checks).await;
+    let store = store::read(&file.store, &chains, &mut checks).await;
+    chains.store = store.as_ref().map(|store| store.name.clone());
     let tests = trials::read(&file.tests, &listeners, &mut chains, &mut checks);
     let lost = |found: &Diagnostic| matches!(found.code, Code::UnknownChain | Code::UnknownPlugin);
     if whole
-        && !origins.is_pruned_under(&["listeners", "bridges", "tests"])
+        && !origins.is_pruned_under(&["listeners", "bridges", "store", "tests"])
         && !checks.report.iter().any(lost)
     {
         chains.unused(&mut checks);
@@ -76,6 +80,7 @@ pub(super) async fn resolve(
         instances,
         listeners,
         bridges,
+        store,
         tests,
     });
     (settings, checks.report)

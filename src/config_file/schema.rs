@@ -453,6 +453,7 @@ fn expected_one(schema: &Json) -> String {
         Some("memory-size") => return format!("a size like `64KiB`{} or a part like `80 %`", quantity()),
         Some("time-span") => return format!("a time like `10s`{}", quantity()),
         Some("topic-filter") => return "a topic filter".to_owned(),
+        Some("url-prefix") => return "the beginning of a URL like `https://auth.example/`".to_owned(),
         Some("topic") => return "a topic".to_owned(),
         Some("ip") => return "an IP address".to_owned(),
         Some("cel") => return "an expression in CEL".to_owned(),

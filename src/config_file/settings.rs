@@ -32,6 +32,8 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// The bridges, in the order of the file.
     pub bridges: Vec<BridgeSettings>,
+    /// The plugin that keeps what must survive the broker; `None`: memory.
+    pub store: Option<Instance>,
     /// What the chains are to do, in the order of the file.
     pub tests: Vec<Trial>,
 }

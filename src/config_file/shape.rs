@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::quantity::{ByteSize, MemorySize, TimeSpan};
 use super::secrets::Secret;
-use super::text::{Address, Bind, Filter, Mount, Topic};
+use super::text::{Address, Bind, Filter, Mount, Topic, UrlPrefix};
 use super::when::Expression;
 
 /// The options of a plugin, checked against the schema that the plugin brings.
@@ -39,8 +39,7 @@ pub(super) struct File {
     /// What clients may do at most; the same keys may stand under `listeners.NAME.limits`.
     pub(super) limits: Limits,
     /// Where Sessions and messages are kept.
-    #[serde(rename = "store")]
-    pub(super) _store: Store,
+    pub(super) store: Store,
     /// Shared Subscriptions.
     pub(super) shared_subscriptions: SharedSubscriptions,
     /// The broker's figures as Retained Messages under `$SYS/`.
@@ -214,15 +213,9 @@ pub(super) struct Rate {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Store {
-    /// Which engine keeps them; `memory` forgets everything when the program ends.
-    #[serde(rename = "engine")]
-    pub(super) _engine: StoreEngine,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum StoreEngine {
-    Memory,
+    /// What keeps them: `memory`, which forgets everything when the program ends, or the name of a plugin that has the hook
+    /// `session-store`.
+    pub(super) engine: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -308,6 +301,12 @@ pub(super) struct Allow {
     /// The topics, mount included, that it may publish messages of its own to, and send messages on to.
     #[schemars(extend("x-default" = "every topic"))]
     pub(super) publish: Option<Vec<Filter>>,
+    /// Records of its own in the broker's store: they survive a swap of the plugin, and the broker as far as its store does.
+    #[serde(default)]
+    pub(super) kv: bool,
+    /// The URLs it may ask over HTTP: those that begin like one of these.
+    #[serde(default)]
+    pub(super) http: Vec<UrlPrefix>,
 }
 
 /// What a fault of a plugin means for what it was asked about. The list is complete: these are the engine's.

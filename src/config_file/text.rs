@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use broker_types::{TopicFilter, TopicName};
+use plugin_services::Allowed;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -120,6 +121,10 @@ impl fmt::Display for Bind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Filter(pub(super) TopicFilter);
 
+/// The beginning of a URL, as it stands in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UrlPrefix(pub(super) String);
+
 /// A Topic Name of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Topic(pub(super) TopicName);
@@ -176,6 +181,7 @@ pub(super) fn check(format: &str, text: &str) -> Result<(), String> {
             .parse::<IpAddr>()
             .map(drop)
             .map_err(|_| "is no IP address".to_owned()),
+        "url-prefix" => Allowed::parse(text).map(drop).map_err(|e| e.to_string()),
         "mount" => text.parse::<Mount>().map(drop),
         "sha256" if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => Ok(()),
         "sha256" => Err("is no SHA-256: 64 hexadecimal digits".to_owned()),
@@ -227,6 +233,8 @@ file_string!(Mount, "mount", Mount::from_str);
 file_string!(Topic, "topic", |text: &str| TopicName::new(text).map(Topic));
 file_string!(Address, "ip", |text: &str| text.parse().map(Address));
 file_string!(Expression, "cel", Expression::from_str);
+file_string!(UrlPrefix, "url-prefix", |text: &str| Allowed::parse(text)
+    .map(|_| UrlPrefix(text.to_owned())));
 file_string!(Filter, "topic-filter", |text: &str| TopicFilter::new(text)
     .map(Filter));
 

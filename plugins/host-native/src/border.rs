@@ -30,7 +30,7 @@ macro_rules! sized {
         unsafe impl Sized32 for abi::$type { const SIZE_AT: usize = offset_of!(abi::$type, size); }
     )* };
 }
-sized!(Entry, Plugin, Interest, SessionStore, Bridge, Out,);
+sized!(Entry, Plugin, Interest, SessionStore, Bridge, Out, HttpRequest,);
 
 /// Copies the fields of a struct that its own size covers wholly; the rest is zero. `None`: there is none, or it doesn't even cover
 /// `least` bytes.

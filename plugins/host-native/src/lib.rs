@@ -24,6 +24,7 @@ mod copies;
 mod describe;
 mod elf;
 mod frame;
+mod granted;
 mod hooks;
 mod instance;
 mod interest;

@@ -5,7 +5,7 @@
 //! length they say, and both stay so until the call returns. What can be checked beyond that is checked.
 
 use std::cell::RefCell;
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,6 +16,7 @@ use plugin_api::{ClientInfo, ClientView, FaultKind, Level, Peer, TimerId};
 use crate::border::{self, DATA_MAX};
 use crate::client::Lent;
 use crate::frame::{Outcome, RawVerdict};
+use crate::granted::Granted;
 use crate::message::{
     CONTENT_TYPE, CORRELATION_DATA, Draft, MESSAGE_EXPIRY, PAYLOAD_FORMAT, RESPONSE_TOPIC, USER_PROPERTY,
 };
@@ -552,7 +553,11 @@ unsafe extern "C" fn histogram(ctx: *mut c_void, name: Str, value: f64) {
     unsafe { gauge_set(ctx, name, value) };
 }
 
-/// There are no named services yet.
-unsafe extern "C" fn service(_ctx: *mut c_void, _name: *const c_char) -> *const c_void {
-    std::ptr::null()
+unsafe extern "C" fn service(ctx: *mut c_void, name: *const c_char) -> *const c_void {
+    if name.is_null() {
+        return std::ptr::null();
+    }
+    // SAFETY: the common rule; a name ends with a zero.
+    let (side, name) = unsafe { (Side::at(ctx), CStr::from_ptr(name)) };
+    side.map_or(std::ptr::null(), |side| Granted::find(side, name))
 }

@@ -10,6 +10,7 @@ use plugin_api::{Fault, Host, Level};
 
 use crate::calls::{Call, Calls, Left};
 use crate::frame::Phase;
+use crate::granted::Granted;
 use crate::services;
 
 const MAGIC: u64 = 0x7473_6f68_2d66_6a21;
@@ -43,6 +44,7 @@ pub(crate) struct Side {
     host: RwLock<Option<Arc<dyn Host>>>,
     closed: AtomicBool,
     services: OnceLock<HostTable>,
+    granted: OnceLock<Granted>,
     table: OnceLock<Table>,
 }
 
@@ -65,6 +67,7 @@ impl Side {
             host: RwLock::default(),
             closed: AtomicBool::new(false),
             services: OnceLock::new(),
+            granted: OnceLock::new(),
             table: OnceLock::new(),
         }));
         side.services
@@ -77,6 +80,11 @@ impl Side {
         self.services
             .get()
             .map_or(std::ptr::null(), |table| &raw const table.0)
+    }
+
+    /// Returns the tables of services that are granted by name.
+    pub(crate) fn granted(&'static self) -> &'static Granted {
+        self.granted.get_or_init(|| Granted::new(self.pointer()))
     }
 
     fn pointer(&'static self) -> *mut std::ffi::c_void {
