@@ -48,8 +48,8 @@ impl Keeper {
     }
 
     /// Returns the plugin's name.
-    pub(crate) fn name(&self) -> String {
-        self.name.to_string()
+    pub(crate) fn name(&self) -> Arc<str> {
+        self.name.clone()
     }
 
     /// Stops the plugin.
