@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Grants, Plugin, PluginInfo};
+use crate::{Grants, Plugin, PluginInfo, Sandbox};
 
 /// What stands behind the colon of `use = "KIND:WHAT"`, and what goes with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct PluginSource {
     pub folders: Vec<PathBuf>,
     /// What the plugin may do besides answering.
     pub grants: Grants,
+    /// The bounds of a plugin that nobody trusts.
+    pub sandbox: Sandbox,
 }
 
 /// Why a plugin couldn't be loaded.
