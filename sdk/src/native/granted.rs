@@ -2,8 +2,8 @@
 //! the answer; a callback fills it, from any thread, and wakes whoever waits.
 
 use std::ffi::{CStr, c_void};
-use std::future::poll_fn;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::{Future, poll_fn};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -57,18 +57,24 @@ impl Host {
 struct Place<T>(Mutex<(Option<T>, Option<Waker>)>);
 
 impl<T> Place<T> {
-    /// Has `ask` ask with a place for the answer, and waits. `ask` returns the status of having asked.
-    async fn wait(ask: impl FnOnce(*mut c_void) -> i32, refused: impl FnOnce(i32) -> T) -> T {
+    /// Has `ask` ask with a place for the answer, which the result waits for. `ask` returns the status of having asked.
+    fn wait(
+        ask: impl FnOnce(*mut c_void) -> i32,
+        refused: impl FnOnce(i32) -> T,
+    ) -> impl Future<Output = T> + Send
+    where
+        T: Send,
+    {
         let place = Arc::new(Self(Mutex::default()));
         let user = Arc::into_raw(place.clone()).cast_mut().cast::<c_void>();
         let status = ask(user);
         if status != JF_OK {
             // SAFETY: just made by `into_raw`; the broker said that it won't call back.
             drop(unsafe { Arc::from_raw(user.cast_const().cast::<Self>()) });
-            return refused(status);
+            place.lock().0 = Some(refused(status));
         }
         poll_fn(move |cx| {
-            let mut slot = place.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slot = place.lock();
             match slot.0.take() {
                 Some(answer) => Poll::Ready(answer),
                 None => {
@@ -77,7 +83,10 @@ impl<T> Place<T> {
                 }
             }
         })
-        .await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Option<T>, Option<Waker>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts the answer there.
@@ -88,7 +97,7 @@ impl<T> Place<T> {
         // SAFETY: the caller's promise.
         let place = unsafe { Arc::from_raw(user.cast_const().cast::<Self>()) };
         let waker = {
-            let mut slot = place.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slot = place.lock();
             slot.0 = Some(answer);
             slot.1.take()
         };
@@ -145,9 +154,12 @@ impl Kv {
     }
 
     /// Makes a request whose answer is a value.
-    async fn ask(&self, ask: impl FnOnce(&abi::Kv, *mut c_void) -> Option<i32>) -> Read {
+    fn ask(
+        &self,
+        ask: impl FnOnce(&abi::Kv, *mut c_void) -> Option<i32>,
+    ) -> impl Future<Output = Read> + Send {
         let ask = |user| ask(self.table(), user).unwrap_or(JF_EUNSUP);
-        Place::wait(ask, |status| (status, None)).await
+        Place::wait(ask, |status| (status, None))
     }
 
     /// Returns the value of `key`.
@@ -229,8 +241,8 @@ impl Kv {
     /// They can't be read.
     pub async fn scan(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Records, KvError> {
         let max = u32::try_from(max).unwrap_or(u32::MAX);
-        let table = self.table();
         let ask = |user| {
+            let table = self.table();
             // SAFETY: as above.
             let scan = |scan: abi::KvScan| unsafe {
                 let after = optional(after.map(str::as_bytes));
@@ -295,9 +307,9 @@ impl Http {
     /// # Errors
     /// There is no answer.
     pub async fn send(&self, request: &HttpRequest) -> Result<HttpResponse, HttpError> {
-        // SAFETY: the broker keeps the table for ever.
-        let table = unsafe { &*self.0 };
         let ask = |user| {
+            // SAFETY: the broker keeps the table for ever.
+            let table = unsafe { &*self.0 };
             let names: Vec<Str> = request.headers.iter().map(|(name, _)| lend(name)).collect();
             let values: Vec<Str> = request.headers.iter().map(|(_, value)| lend(value)).collect();
             let timeout = request.timeout.map_or(0, |time| time.as_millis().max(1));
