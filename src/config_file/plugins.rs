@@ -95,7 +95,9 @@ async fn find_one<'a>(
             .map_or_else(Grants::default, |allow| Grants {
                 kv: allow.kv,
                 http: allow.http.iter().map(|prefix| prefix.0.clone()).collect(),
+                ..Grants::default()
             }),
+        ..PluginSource::default()
     };
     let info = match loader.inspect(&source).await {
         Ok(info) => info,
