@@ -12,6 +12,7 @@ mod packet;
 mod primitive;
 #[cfg(test)]
 mod round_trip;
+mod seldom;
 mod session;
 mod stored;
 mod varint;
@@ -28,6 +29,7 @@ pub use packet::{
     Publish, RetainHandling, SubAck, Subscribe, SubscribeFilters, SubscribeOptions, UnsubAck, Unsubscribe,
     UnsubscribeFilters, UserBlock, UserIter, Will,
 };
+pub use seldom::{Empty, Seldom};
 pub use session::{
     AckOut, Delivered, Delivery, DropPolicy, DropReason, Granted, InFlight, Inbound, InboundLimits, Incoming,
     IncomingTopic, Outbound, OutboundLimits, OutboundSnapshot, Peer, Phase, Progress, ProtocolError, Pumped,

@@ -3,7 +3,7 @@
 //! socket did not take. This is not a queue of messages: nothing in here can be dropped or reordered any more, and it
 //! never refuses; the bound is kept by those who append (`session/outbound.rs`, and the driver that stops reading).
 //!
-//! Cost: one copy of a small frame, none of a large payload. An empty one owns no memory and has 40 bytes.
+//! Cost: one copy of a small frame, none of a large payload. An empty one owns no memory and is one pointer.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -15,21 +15,19 @@ use bytes::{Buf, Bytes};
 /// the extra slice of a vectored write, at 4 KiB it is the other way round.
 pub const SHARED_BODY_MIN: usize = 16 * 1024;
 
-/// Bytes to be written to one connection, in order.
+/// Bytes to be written to one connection, in order. One pointer when it owns no buffer.
 #[derive(Debug, Default)]
-pub struct WriteBuf {
+pub struct WriteBuf(Option<Box<Contents>>);
+
+#[derive(Debug, Default)]
+struct Contents {
     /// Frames, and the heads of those whose body is shared.
     frames: Vec<u8>,
     /// How much of `frames` has left already.
     written: usize,
-    /// Absent while nothing large waits.
-    bodies: Option<Box<Bodies>>,
-}
-
-#[derive(Debug, Default)]
-struct Bodies {
-    list: VecDeque<Body>,
-    bytes: usize,
+    bodies: VecDeque<Body>,
+    /// Bytes of `bodies`.
+    body_bytes: usize,
 }
 
 /// A body that stands before `frames[at]`.
@@ -43,25 +41,21 @@ impl WriteBuf {
     /// Returns an empty one that owns no memory.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            frames: Vec::new(),
-            written: 0,
-            bodies: None,
-        }
+        Self(None)
     }
 
     /// Returns how many bytes wait.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.frames.len() - self.written + self.bodies.as_ref().map_or(0, |bodies| bodies.bytes)
+        self.0.as_ref().map_or(0, |contents| contents.len())
     }
 
     /// Returns how many bytes its own buffer holds, shared payloads not included.
     #[inline]
     #[must_use]
-    pub const fn own_len(&self) -> usize {
-        self.frames.len()
+    pub fn own_len(&self) -> usize {
+        self.0.as_ref().map_or(0, |contents| contents.frames.len())
     }
 
     /// Tells whether nothing waits.
@@ -71,29 +65,30 @@ impl WriteBuf {
         self.len() == 0
     }
 
-    /// Tells whether it owns a buffer; if not, [`Self::adopt`] one of a pool before appending.
+    /// Returns how many bytes its buffer has room for, used or not; 0: it owns none. Put one of a pool in its place before
+    /// appending to such a one.
     #[inline]
     #[must_use]
-    pub const fn has_buffer(&self) -> bool {
-        self.frames.capacity() > 0
+    pub fn capacity(&self) -> usize {
+        self.0.as_ref().map_or(0, |contents| contents.frames.capacity())
     }
 
     /// Appends one whole frame, or several.
     #[inline]
     pub fn push_frame(&mut self, frame: &[u8]) {
-        self.frames.extend_from_slice(frame);
+        self.frames().extend_from_slice(frame);
     }
 
     /// Appends a frame whose last part is shared.
     pub fn push_shared(&mut self, head: &[u8], body: Bytes) {
-        self.frames.extend_from_slice(head);
+        self.frames().extend_from_slice(head);
         self.push_body(body);
     }
 
     /// Returns the buffer in which the next frame is encoded: append to it, and nothing else.
     #[inline]
-    pub const fn frames(&mut self) -> &mut Vec<u8> {
-        &mut self.frames
+    pub fn frames(&mut self) -> &mut Vec<u8> {
+        &mut self.0.get_or_insert_default().frames
     }
 
     /// Appends the shared part of a frame whose head stands at the end of [`Self::frames`].
@@ -101,31 +96,17 @@ impl WriteBuf {
         if body.is_empty() {
             return;
         }
-        let bodies = self.bodies.get_or_insert_default();
-        bodies.bytes += body.len();
-        bodies.list.push_back(Body {
-            at: self.frames.len(),
+        let contents = self.0.get_or_insert_default();
+        contents.body_bytes += body.len();
+        contents.bodies.push_back(Body {
+            at: contents.frames.len(),
             bytes: body,
         });
     }
 
     /// Fills `slices` with what comes next and returns how many were used.
     pub fn io_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let mut used = 0;
-        let mut put = |bytes: &'a [u8]| {
-            if let (false, Some(slice)) = (bytes.is_empty(), slices.get_mut(used)) {
-                *slice = IoSlice::new(bytes);
-                used += 1;
-            }
-        };
-        let mut start = self.written;
-        for body in self.bodies.iter().flat_map(|bodies| &bodies.list) {
-            put(&self.frames[start..body.at]);
-            put(&body.bytes);
-            start = body.at;
-        }
-        put(&self.frames[start..]);
-        used
+        self.0.as_ref().map_or(0, |contents| contents.io_slices(slices))
     }
 
     /// Forgets the first `count` bytes: they were written.
@@ -134,30 +115,8 @@ impl WriteBuf {
     /// When there are fewer.
     pub fn advance(&mut self, count: usize) {
         assert!(count <= self.len(), "more was written than there was");
-        let mut rest = count;
-        if let Some(bodies) = &mut self.bodies {
-            while let Some(body) = bodies.list.front_mut() {
-                let head = rest.min(body.at - self.written);
-                self.written += head;
-                rest -= head;
-                if self.written < body.at {
-                    break;
-                }
-                let len = rest.min(body.bytes.len());
-                body.bytes.advance(len);
-                bodies.bytes -= len;
-                rest -= len;
-                if !body.bytes.is_empty() {
-                    break;
-                }
-                bodies.list.pop_front();
-            }
-        }
-        self.written += rest;
-        if self.written == self.frames.len() && self.bodies.as_ref().is_none_or(|b| b.list.is_empty()) {
-            self.clear();
-        } else if self.written >= COMPACT_MIN && self.written >= self.frames.len() / 2 {
-            self.compact();
+        if let Some(contents) = &mut self.0 {
+            contents.advance(count);
         }
     }
 
@@ -178,51 +137,94 @@ impl WriteBuf {
         if other.is_empty() {
             return;
         }
-        if self.is_empty() {
-            *self = other;
-            return;
+        match &mut self.0 {
+            Some(contents) if contents.len() > 0 => {
+                contents.append(*other.0.expect("it isn't empty"));
+            }
+            _ => *self = other,
         }
-        let base = self.frames.len();
-        self.frames.extend_from_slice(&other.frames[other.written..]);
-        if let Some(theirs) = other.bodies.filter(|bodies| !bodies.list.is_empty()) {
-            let bodies = self.bodies.get_or_insert_default();
-            bodies.bytes += theirs.bytes;
-            bodies.list.extend(theirs.list.into_iter().map(|body| Body {
-                at: base + body.at - other.written,
-                ..body
-            }));
-        }
-    }
-
-    /// Takes a buffer of a pool to append to. Only an empty one takes it, others return it.
-    pub fn adopt(&mut self, buffer: Vec<u8>) -> Option<Vec<u8>> {
-        if self.has_buffer() {
-            return Some(buffer);
-        }
-        self.frames = buffer;
-        self.frames.clear();
-        None
-    }
-
-    /// Gives the buffer up, for a pool; everything that waited is gone.
-    #[must_use]
-    pub fn into_buffer(mut self) -> Vec<u8> {
-        self.frames.clear();
-        self.frames
     }
 
     /// Throws everything away, keeps the buffer.
     pub fn clear(&mut self) {
+        if let Some(contents) = &mut self.0 {
+            contents.clear();
+        }
+    }
+}
+
+impl Contents {
+    fn len(&self) -> usize {
+        self.frames.len() - self.written + self.body_bytes
+    }
+
+    fn io_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut used = 0;
+        let mut put = |bytes: &'a [u8]| {
+            if let (false, Some(slice)) = (bytes.is_empty(), slices.get_mut(used)) {
+                *slice = IoSlice::new(bytes);
+                used += 1;
+            }
+        };
+        let mut start = self.written;
+        for body in &self.bodies {
+            put(&self.frames[start..body.at]);
+            put(&body.bytes);
+            start = body.at;
+        }
+        put(&self.frames[start..]);
+        used
+    }
+
+    fn advance(&mut self, count: usize) {
+        let mut rest = count;
+        while let Some(body) = self.bodies.front_mut() {
+            let head = rest.min(body.at - self.written);
+            self.written += head;
+            rest -= head;
+            if self.written < body.at {
+                break;
+            }
+            let len = rest.min(body.bytes.len());
+            body.bytes.advance(len);
+            self.body_bytes -= len;
+            rest -= len;
+            if !body.bytes.is_empty() {
+                break;
+            }
+            self.bodies.pop_front();
+        }
+        self.written += rest;
+        if self.written == self.frames.len() && self.bodies.is_empty() {
+            self.clear();
+        } else if self.written >= COMPACT_MIN && self.written >= self.frames.len() / 2 {
+            self.compact();
+        }
+    }
+
+    fn append(&mut self, other: Self) {
+        let base = self.frames.len();
+        self.frames.extend_from_slice(&other.frames[other.written..]);
+        self.body_bytes += other.body_bytes;
+        self.bodies.extend(other.bodies.into_iter().map(|body| Body {
+            at: base + body.at - other.written,
+            ..body
+        }));
+    }
+
+    /// Forgets everything. Only the buffer for frames is kept: bodies come seldom, and in their own memory.
+    fn clear(&mut self) {
         self.frames.clear();
         self.written = 0;
-        self.bodies = None;
+        self.bodies = VecDeque::new();
+        self.body_bytes = 0;
     }
 
     /// Moves what waits to the front of the buffer, so that a connection that takes its bytes slowly while others append
     /// holds no more than twice what waits. Amortised: as many bytes left since the last time.
     fn compact(&mut self) {
         self.frames.drain(..self.written);
-        for body in self.bodies.iter_mut().flat_map(|bodies| &mut bodies.list) {
+        for body in &mut self.bodies {
             body.at -= self.written;
         }
         self.written = 0;
@@ -256,14 +258,14 @@ mod tests {
     #[test]
     fn frames_and_bodies_leave_in_order() {
         let mut buf = WriteBuf::new();
-        assert!(buf.is_empty() && !buf.has_buffer());
+        assert!(buf.is_empty() && buf.capacity() == 0);
         buf.push_frame(b"one");
         buf.push_shared(b"two", Bytes::from_static(b"BODY"));
         buf.push_shared(b"", Bytes::from_static(b"MORE"));
         buf.push_frame(b"three");
         assert_eq!(buf.len(), 19);
         assert_eq!(drain(&mut buf, 2), b"onetwoBODYMOREthree");
-        assert!(buf.has_buffer());
+        assert!(buf.capacity() > 0);
     }
 
     #[test]
@@ -271,7 +273,7 @@ mod tests {
         let mut buf = WriteBuf::new();
         buf.push_shared(b"head", Bytes::from_static(b"BODY"));
         let mut taken = buf.take();
-        assert!(buf.is_empty() && !buf.has_buffer());
+        assert!(buf.is_empty() && buf.capacity() == 0);
         buf.push_shared(b"new", Bytes::from_static(b"ER"));
         taken.advance(6);
         buf.put_back(taken);
@@ -280,12 +282,13 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_is_adopted_once_and_given_back() {
+    fn a_buffer_that_was_written_can_be_used_again() {
         let mut buf = WriteBuf::new();
-        assert!(buf.adopt(Vec::with_capacity(64)).is_none());
+        buf.frames().reserve(64);
         buf.push_frame(b"x");
-        assert!(buf.adopt(Vec::with_capacity(1)).is_some());
-        assert!(buf.into_buffer().capacity() >= 64);
+        buf.advance(1);
+        assert!(buf.is_empty() && buf.capacity() >= 64);
+        assert_eq!(size_of::<WriteBuf>(), size_of::<usize>());
     }
 
     #[test]
@@ -300,7 +303,7 @@ mod tests {
             buf.advance(frame.len());
         }
         assert_eq!(buf.len(), 20_000);
-        assert!(buf.frames.capacity() < 100_000, "{}", buf.frames.capacity());
+        assert!(buf.capacity() < 100_000, "{}", buf.capacity());
     }
 
     proptest! {

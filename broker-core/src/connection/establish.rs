@@ -309,7 +309,9 @@ impl Newcomer {
             connection.rare_mut().rate = Some(rate);
         }
         connection.more = !self.came.is_empty();
-        connection.partial = self.came;
+        if !self.came.is_empty() {
+            *connection.partial.make() = self.came;
+        }
         connection.watch(terms.keep_alive);
         Ok(connection)
     }
@@ -329,7 +331,7 @@ impl Newcomer {
             version: connect.version,
             clean_start: connect.clean_start,
             mount: self.listener.mount.clone(),
-            attributes: Arc::new([]),
+            attributes: Arc::default(),
             certificate: self.origin.certificate(),
             unrestricted: false,
         }

@@ -38,15 +38,17 @@ impl Connection {
     /// Goes on with what waits, as far as hooks answer and there is room.
     pub(super) fn look_at_waiting(&mut self, cx: &mut Context<'_>) {
         for _ in 0..ROW {
-            if self.looking.is_none() && !self.look_at_next() {
+            if self.rare_mut().looking.is_none() && !self.look_at_next() {
                 return;
             }
-            let Some(looking) = &mut self.looking else { return };
+            let Some(looking) = &mut self.rare_mut().looking else {
+                return;
+            };
             let Poll::Ready(looked) = looking.look.as_mut().poll(cx) else {
                 return;
             };
             let (seq, payload_bytes) = (looking.seq, looking.payload_bytes);
-            self.looking = None;
+            self.rare_mut().looking = None;
             self.send_looked_at(seq, payload_bytes, looked);
         }
         cx.waker().wake_by_ref();
@@ -55,13 +57,9 @@ impl Connection {
     /// Begins to look at the first message that may leave. False: there is none, or no room.
     fn look_at_next(&mut self) -> bool {
         let now = self.shard.now();
-        let mut state = self.session.lock();
-        let state = &mut *state;
-        let Some(link) = state
-            .link
-            .as_deref_mut()
-            .filter(|link| link.handle == self.handle)
-        else {
+        let mut guard = self.session.lock();
+        let state = &mut *guard;
+        let Some(link) = state.link_of(self.client.handle) else {
             return false;
         };
         self.shard.lend_buffer(&mut link.out);
@@ -88,7 +86,8 @@ impl Connection {
             next.retain,
             class,
         );
-        self.looking = Some(Box::new(Looking {
+        drop(guard);
+        self.rare_mut().looking = Some(Box::new(Looking {
             seq,
             payload_bytes,
             look: Box::pin(look),
@@ -102,7 +101,7 @@ impl Connection {
         let Some(link) = state
             .link
             .as_deref_mut()
-            .filter(|link| link.handle == self.handle)
+            .filter(|link| link.handle() == self.client.handle)
         else {
             return;
         };

@@ -97,10 +97,11 @@ pub(crate) fn admit(shard: &Rc<Shard>, listener: &Arc<ListenerState>, carrier: C
     }
 }
 
-/// A connection that is open, for those who count.
+/// A connection that is open but has no Session yet, for those who count.
 struct Open {
     shard: Rc<Shard>,
-    _admission: Admission,
+    /// Absent once somebody else sees to it.
+    admission: Option<Admission>,
 }
 
 impl Open {
@@ -108,20 +109,33 @@ impl Open {
         shard.core.connections.fetch_add(1, Ordering::AcqRel);
         Self {
             shard,
-            _admission: admission,
+            admission: Some(admission),
         }
+    }
+
+    /// Leaves it to the caller to [`close`] the connection.
+    fn into_admission(mut self) -> Option<Admission> {
+        self.admission.take()
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.shard.metrics.connections_closed.one();
-        if std::thread::panicking() {
-            self.shard.metrics.panics.one();
+        if let Some(admission) = self.admission.take() {
+            close(&self.shard, admission);
         }
-        self.shard.core.connections.fetch_sub(1, Ordering::AcqRel);
-        self.shard.core.connection_ended.notify_waiters();
     }
+}
+
+/// Counts a connection as closed. To be called where it is dropped, which tells whether it panicked.
+fn close(shard: &Shard, admission: Admission) {
+    drop(admission);
+    shard.metrics.connections_closed.one();
+    if std::thread::panicking() {
+        shard.metrics.panics.one();
+    }
+    shard.core.connections.fetch_sub(1, Ordering::AcqRel);
+    shard.core.connection_ended.notify_waiters();
 }
 
 /// Establishes the connection, unless the broker stops before.
@@ -175,6 +189,32 @@ async fn establish(
                 );
             }
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plugin_api::ClientView;
+
+    use super::run::Connection;
+    use crate::engine::session::{Link, Session};
+    use crate::engine::subscriptions::Held;
+    use crate::net::Socket;
+
+    /// Everybody who is connected and says nothing has one of each.
+    #[test]
+    fn what_an_idle_connection_has_is_small() {
+        let sizes = [
+            ("Connection", size_of::<Connection>(), 232),
+            ("Session", size_of::<Session>(), 248),
+            ("Link", size_of::<Link>(), 72),
+            ("ClientView", size_of::<ClientView>(), 160),
+            ("Socket", size_of::<Socket>(), 32),
+            ("Held", size_of::<Held>(), 56),
+        ];
+        for (what, size, most) in sizes {
+            assert!(size <= most, "{what} takes {size} bytes");
         }
     }
 }

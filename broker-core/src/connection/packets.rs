@@ -69,7 +69,7 @@ impl Connection {
     /// Appends a packet to this burst's answers.
     pub(super) fn reply(&mut self, packet: &Packet<'_>) {
         // A packet the client can't take is not sent [MQTT-3.1.2-24].
-        match packet.encode_within(self.version, &self.answers, &mut self.replies) {
+        match packet.encode_within(self.version, &self.answers, &mut self.shard.replies()) {
             Ok(()) => self.shard.metrics.sent.one(packet.packet_type()),
             Err(error) => tracing::debug!(client_id = %self.client.id, %error, "an answer is not sent"),
         }
@@ -85,7 +85,7 @@ impl Connection {
             }),
         };
         let Some((_, text)) = text else {
-            ack.encode(self.version, &mut self.replies);
+            ack.encode(self.version, &mut self.shard.replies());
             self.shard.metrics.sent.one(match ack.kind {
                 AckKind::PubAck => PacketType::PubAck,
                 AckKind::PubRec => PacketType::PubRec,
@@ -124,7 +124,7 @@ impl Connection {
     ) -> Result<(), End> {
         let progress = {
             let mut state = self.session.lock();
-            if state.link_of(self.handle).is_none() {
+            if state.link_of(self.client.handle).is_none() {
                 return Ok(());
             }
             let progress = handle(&mut state.outbound, ack.packet_id);
@@ -142,7 +142,7 @@ impl Connection {
             let Some(link) = state
                 .link
                 .as_deref_mut()
-                .filter(|link| link.handle == self.handle)
+                .filter(|link| link.handle() == self.client.handle)
             else {
                 return Ok(());
             };
@@ -204,7 +204,6 @@ impl Connection {
                 }));
                 // SUBACK first: Retained Messages may come before it, but no client expects that.
                 self.answer();
-                self.shard.lend_replies(&mut self.replies);
                 self.feeds.advance(&self.shard, &self.session);
                 Ok(())
             }

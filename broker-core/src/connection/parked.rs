@@ -12,7 +12,7 @@ use broker_types::{Message, PacketId, QoS, ReasonCode, SubscriptionFilter, Subsc
 use plugin_api::{AclItem, AclRequest, Action, ClientView, SubscribeEdit, UnsubscribeEdit};
 
 use super::publish::Settled;
-use super::run::Connection;
+use super::run::{Connection, short};
 use crate::engine::listener::ListenerState;
 use crate::engine::retain::Feeds;
 use crate::engine::session::Session;
@@ -391,16 +391,18 @@ fn suback_reason(reason: ReasonCode) -> ReasonCode {
 impl Connection {
     /// Answers PINGREQ packets that stand behind a packet that waits, as far as they have come.
     pub(super) fn answer_pings_ahead(&mut self) {
-        while let Ok(Some(len)) = self.decoder.frame_len(&self.partial[self.looked_ahead..]) {
-            if self.looked_ahead + len > self.partial.len() {
+        let mut at = self.looked_ahead as usize;
+        while let Ok(Some(len)) = self.decoder.frame_len(&self.partial[at..]) {
+            if at + len > self.partial.len() {
                 break;
             }
-            if self.partial[self.looked_ahead] >> 4 == 12 {
+            if self.partial[at] >> 4 == 12 {
                 self.pings_ahead += 1;
-                self.replies.extend_from_slice(&[0xD0, 0]);
+                self.shard.replies().extend_from_slice(&[0xD0, 0]);
                 self.shard.metrics.sent.one(PacketType::PingResp);
             }
-            self.looked_ahead += len;
+            at += len;
         }
+        self.looked_ahead = short(at);
     }
 }

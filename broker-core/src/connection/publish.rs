@@ -391,7 +391,7 @@ impl Connection {
         let durable = self.listener.durability > Durability::Memory;
         token.filter(|_| durable).map(|token| Waiter::Acknowledgement {
             session: self.session.clone(),
-            handle: self.handle,
+            handle: self.client.handle,
             token,
             reason,
         })

@@ -106,7 +106,7 @@ impl Connection {
             return;
         };
         let method = rare.auth_method.take().unwrap_or_default();
-        abandon(&exchanging.owner, &self.client, &method, self.handle.0).await;
+        abandon(&exchanging.owner, &self.client, &method, self.client.handle.0).await;
     }
 
     /// Applies what a re-authentication granted. Client Identifier and mount stay.
@@ -120,7 +120,7 @@ impl Connection {
         self.client = Arc::new(view);
         self.acl.clear();
         self.rare_mut().expires = grant.expires_in.map(|time| Box::pin(tokio::time::sleep(time)));
-        if let Some(link) = self.session.lock().link_of(self.handle) {
+        if let Some(link) = self.session.lock().link_of(self.client.handle) {
             link.client = self.client.clone();
             link.receive_cache.clear();
         }

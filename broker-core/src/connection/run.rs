@@ -14,10 +14,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use broker_proto::{
-    AckProperties, AnswerLimits, Decoder, Disconnect, Inbound, Packet, PacketType, ProtocolError, Token,
-    UserBlock, WriteBuf,
+    AckProperties, AnswerLimits, Decoder, Disconnect, Inbound, Packet, PacketType, ProtocolError, Seldom,
+    Token, UserBlock, WriteBuf,
 };
-use broker_types::{ClientHandle, PacketId, ProtocolVersion, ReasonCode};
+use broker_types::{PacketId, ProtocolVersion, ReasonCode};
 use bytes::Bytes;
 use plugin_api::{ClientView, EventKind};
 use tokio::time::Sleep;
@@ -28,11 +28,10 @@ use super::parked::Parked;
 use super::publish::Rate;
 use crate::engine::attach::Ending;
 use crate::engine::core::tell;
-use crate::engine::listener::ListenerState;
-use crate::engine::memory::PartialBytes;
+use crate::engine::listener::{Admission, ListenerState};
 use crate::engine::retain::Feeds;
 use crate::engine::seats::{Occupant, Occupy};
-use crate::engine::session::{Kick, Session};
+use crate::engine::session::{Kick, Session, State};
 use crate::engine::shard::{READ_BYTES, Shard, write_out};
 use crate::engine::wheel::BeatKey;
 use crate::hooks::{AclCache, ChainSet, InterestCache};
@@ -55,7 +54,6 @@ const GOODBYE_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Connection {
     pub(super) shard: Rc<Shard>,
     pub(super) session: Arc<Session>,
-    pub(super) handle: ClientHandle,
     pub(super) socket: Arc<Socket>,
     pub(super) listener: Arc<ListenerState>,
     pub(super) chain: Arc<ChainSet>,
@@ -64,11 +62,11 @@ pub(super) struct Connection {
     pub(super) decoder: Decoder,
     pub(super) inbound: Inbound,
     /// Bytes that came and weren't handed on yet.
-    pub(super) partial: Vec<u8>,
+    pub(super) partial: Seldom<Vec<u8>>,
     /// Length of the packet that begins `partial`, once it is known to be incomplete.
-    pub(super) awaited: usize,
+    pub(super) awaited: u32,
     /// What of `partial` is counted.
-    pub(super) partial_bytes: PartialBytes,
+    pub(super) partial_bytes: u32,
     /// `partial` may begin with whole packets: handing on stopped before its end, or hasn't begun.
     pub(super) more: bool,
     /// The other end has closed; what came before is still served.
@@ -78,18 +76,14 @@ pub(super) struct Connection {
     /// What the client takes of Reason Strings.
     pub(super) answers: AnswerLimits,
     pub(super) beat: Option<BeatKey>,
-    /// Answers of the present burst.
-    pub(super) replies: Vec<u8>,
     /// The client answered something in the present burst, so that there may be room to send.
     pub(super) answered: bool,
     /// The packet that waits for a plugin.
     pub(super) parked: Option<Box<Parked>>,
     /// Bytes of `partial` that were looked at for PINGREQ packets.
-    pub(super) looked_ahead: usize,
+    pub(super) looked_ahead: u32,
     /// PINGREQ packets in `partial` that were answered already.
     pub(super) pings_ahead: u32,
-    /// A look at the first message that waits.
-    pub(super) looking: Option<Box<Looking>>,
     /// Retained Messages on their way.
     pub(super) feeds: Feeds,
     /// The Session Expiry Interval that the CONNECT asked for, in seconds, and the longest that the client may have.
@@ -101,8 +95,8 @@ pub(super) struct Connection {
     pub(super) interest: InterestCache,
     /// The Session was given back.
     detached: bool,
-    /// Absent before it has its seat.
-    open: Option<Open>,
+    /// Its place at the listener; absent before it has its seat.
+    admission: Option<Admission>,
 }
 
 /// What few connections need.
@@ -122,6 +116,8 @@ pub(super) struct Rare {
     pub(super) committing: VecDeque<(Token, ReasonCode)>,
     /// What is left of the client's rate limits.
     pub(super) rate: Option<Rate>,
+    /// A look at the first message that waits.
+    pub(super) looking: Option<Box<Looking>>,
     /// A re-authentication under way.
     pub(super) exchanging: Option<super::reauthenticate::Exchanging>,
 }
@@ -251,9 +247,8 @@ impl Connection {
         answers: AnswerLimits,
     ) -> Box<Self> {
         Box::new(Self {
-            handle: client.handle,
             version: client.version,
-            partial_bytes: PartialBytes::new(shard.clone()),
+            partial_bytes: 0,
             shard,
             session,
             socket,
@@ -262,19 +257,17 @@ impl Connection {
             client,
             decoder,
             inbound,
-            partial: Vec::new(),
+            partial: Seldom::new(),
             awaited: 0,
             more: false,
             closed: false,
             heard: Heard::Unknown,
             answers,
             beat: None,
-            replies: Vec::new(),
             answered: false,
             parked: None,
             looked_ahead: 0,
             pings_ahead: 0,
-            looking: None,
             feeds: Feeds::default(),
             session_expiry: 0,
             session_expiry_max: 0,
@@ -282,13 +275,13 @@ impl Connection {
             acl: AclCache::default(),
             interest: InterestCache::default(),
             detached: false,
-            open: None,
+            admission: None,
         })
     }
 
     /// Returns it as what sits at a seat from now on, open for as long as it lives.
     pub(super) fn seated(mut self: Box<Self>, open: Open) -> Occupant {
-        self.open = Some(open);
+        self.admission = open.into_admission();
         Box::into_pin(self)
     }
 
@@ -332,7 +325,7 @@ impl Connection {
     fn renew_chain(&mut self) {
         let mut state = self.session.lock();
         state.follow_chain();
-        if let Some(link) = state.link_of(self.handle) {
+        if let Some(link) = state.link_of(self.client.handle) {
             self.chain = link.chain.clone();
         }
     }
@@ -340,18 +333,25 @@ impl Connection {
     /// Looks at what others want. `None`: the Session is no longer this connection's.
     fn signals(&mut self) -> Option<Signals> {
         let mut state = self.session.lock();
-        let link = state.link_of(self.handle)?;
-        let outbox_full = link.out.len() >= link.outbox_bytes_max;
+        let State { outbound, link, .. } = &mut *state;
+        let link = link
+            .as_deref_mut()
+            .filter(|link| link.handle() == self.client.handle)?;
+        let outbox_full = outbound.is_full(&link.out);
         link.wants_drained |= outbox_full;
         // What was held back may have been released by a thread that writes nothing.
         self.shard.appended(&self.session, link);
         self.answered |= std::mem::take(&mut link.refilled);
+        let (kick, settled) = match &mut link.notes {
+            None => (None, Vec::new()),
+            Some(notes) => (notes.kick.take(), std::mem::take(&mut notes.settled)),
+        };
         Some(Signals {
-            kick: link.kick.take(),
+            kick,
+            settled,
             blocked: link.blocked,
             held: link.held,
             outbox_full,
-            settled: std::mem::take(&mut link.settled),
         })
     }
 
@@ -365,7 +365,7 @@ impl Connection {
         {
             return Err(End::because(ReasonCode::MaximumConnectTime));
         }
-        self.shard.lend_replies(&mut self.replies);
+        self.shard.replies().clear();
         for (token, reason) in signals.settled {
             self.inbound.accept(token, reason);
             let committing = &mut self.rare_mut().committing;
@@ -375,7 +375,7 @@ impl Connection {
             }
         }
         let result = self.serve(cx, signals.held, signals.outbox_full);
-        self.partial_bytes.set(self.partial.capacity());
+        self.count_partial();
         self.answer();
         result
     }
@@ -457,7 +457,7 @@ impl Connection {
     /// Reads once and hands on what is complete. If there may be more, the task runs again after the others.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         loop {
-            let large = self.awaited >= LARGE_PACKET;
+            let large = self.awaited as usize >= LARGE_PACKET;
             let read = if large {
                 self.read_large()
             } else {
@@ -510,10 +510,9 @@ impl Connection {
         let bytes = &buf[..have + n];
         self.heard();
         let used = self.burst(bytes)?;
-        self.partial.clear();
-        self.partial.extend_from_slice(&bytes[used..]);
-        if self.partial.is_empty() {
-            self.partial = Vec::new();
+        self.partial = Seldom::new();
+        if used < bytes.len() {
+            self.partial.make().extend_from_slice(&bytes[used..]);
         }
         self.look_ahead(used);
         Ok(read)
@@ -521,9 +520,9 @@ impl Connection {
 
     /// Reads into the packet's own memory, which never grows to more than twice of what has arrived.
     fn read_large(&mut self) -> Poll<Result<Read, End>> {
-        let (have, awaited) = (self.partial.len(), self.awaited);
+        let (have, awaited) = (self.partial.len(), self.awaited as usize);
         // Room that is left over from other packets would take bytes of the next one.
-        self.partial.shrink_to(awaited);
+        self.partial.make().shrink_to(awaited);
         if self.partial.capacity() == have || self.partial.capacity() < LARGE_START.min(awaited) {
             let room = (have * 2).clamp(LARGE_START.min(awaited), awaited);
             if !self.shard.may_hold_partial(room - have) {
@@ -534,10 +533,10 @@ impl Connection {
                 );
                 return Poll::Ready(Err(end));
             }
-            self.partial.reserve_exact(room - have);
-            self.partial_bytes.set(self.partial.capacity());
+            self.partial.make().reserve_exact(room - have);
+            self.count_partial();
         }
-        let read = ready!(self.socket.poll_read_to_end_of(&mut self.partial));
+        let read = ready!(self.socket.poll_read_to_end_of(self.partial.make()));
         let read = match self.check_read(read) {
             Ok(read) => read,
             Err(end) => return Poll::Ready(Err(end)),
@@ -545,13 +544,21 @@ impl Connection {
         self.heard();
         if self.partial.len() == awaited {
             self.awaited = 0;
-            let frame: Bytes = self.shard.ledger().share(std::mem::take(&mut self.partial));
-            self.partial_bytes.set(0);
+            let frame: Bytes = self.shard.ledger().share(self.partial.take());
+            self.count_partial();
             if let Err(end) = self.packet(&frame, Some(&frame)) {
                 return Poll::Ready(Err(end));
             }
         }
         Poll::Ready(Ok(read))
+    }
+
+    /// Counts the bytes that `partial` holds now.
+    fn count_partial(&mut self) {
+        let (before, now) = (self.partial_bytes, short(self.partial.capacity()));
+        self.partial_bytes = now;
+        let level = &self.shard.metrics.holds.partial_bytes;
+        level.change(before as usize, now as usize);
     }
 
     fn check_read(&mut self, read: io::Result<Read>) -> Result<Read, End> {
@@ -585,12 +592,12 @@ impl Connection {
                     self.packet(&rest[..len], None)?;
                 }
                 Ok(Some(len)) => {
-                    self.awaited = len;
+                    self.awaited = short(len);
                     break;
                 }
                 Ok(None) => {
                     // Not even that is known; at least one byte more, unless there is none at all.
-                    self.awaited = if rest.is_empty() { 0 } else { rest.len() + 1 };
+                    self.awaited = if rest.is_empty() { 0 } else { short(rest.len()) + 1 };
                     break;
                 }
                 Err(error) => return Err(self.malformed(&error)),
@@ -601,11 +608,11 @@ impl Connection {
 
     /// Hands on what came while a packet waited.
     fn hand_on_partial(&mut self) -> Result<(), End> {
-        let mut bytes = std::mem::take(&mut self.partial);
+        let mut bytes = self.partial.take();
         let used = self.burst(&bytes)?;
         bytes.drain(..used);
         if !bytes.is_empty() {
-            self.partial = bytes;
+            *self.partial.make() = bytes;
         }
         self.look_ahead(used);
         Ok(())
@@ -613,7 +620,7 @@ impl Connection {
 
     /// `used` bytes have gone from `partial`. If its next packet has to wait, PINGREQ packets behind it needn't.
     fn look_ahead(&mut self, used: usize) {
-        self.looked_ahead = self.looked_ahead.saturating_sub(used);
+        self.looked_ahead = self.looked_ahead.saturating_sub(short(used));
         if self.more && self.is_held_up() {
             self.answer_pings_ahead();
         }
@@ -623,13 +630,14 @@ impl Connection {
     /// the end is still served: a client may publish and leave. True: something came.
     fn read_ahead(&mut self) -> Result<bool, End> {
         let mut came = false;
-        while !self.closed && self.partial.len() < AHEAD_MAX && self.awaited < LARGE_PACKET {
+        while !self.closed && self.partial.len() < AHEAD_MAX && (self.awaited as usize) < LARGE_PACKET {
             let have = self.partial.len();
             if self.partial.capacity() == have {
                 self.partial
+                    .make()
                     .reserve_exact(have.max(AHEAD_MIN).min(AHEAD_MAX - have));
             }
-            let Poll::Ready(read) = self.socket.poll_read_to_end_of(&mut self.partial) else {
+            let Poll::Ready(read) = self.socket.poll_read_to_end_of(self.partial.make()) else {
                 self.heard_nothing();
                 break;
             };
@@ -668,16 +676,17 @@ impl Connection {
             self.encode_ack(ack);
         }
         let answered = std::mem::take(&mut self.answered);
-        if !self.replies.is_empty() || answered {
+        let mut replies = self.shard.replies();
+        if !replies.is_empty() || answered {
             let mut state = self.session.lock();
             let state = &mut *state;
             if let Some(link) = state
                 .link
                 .as_deref_mut()
-                .filter(|link| link.handle == self.handle)
+                .filter(|link| link.handle() == self.client.handle)
             {
                 self.shard.lend_buffer(&mut link.out);
-                link.out.push_frame(&self.replies);
+                link.out.push_frame(&replies);
                 if answered {
                     if link.looked_at {
                         link.held |= state.outbound.is_waiting();
@@ -692,14 +701,14 @@ impl Connection {
                 self.shard.output_added(&self.session, state);
             }
         }
-        self.shard.take_replies(&mut self.replies);
+        replies.clear();
     }
 
     /// Writes what the socket didn't take before.
     fn unblock(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let (mut out, taken_at) = {
             let mut state = self.session.lock();
-            let Some(link) = state.link_of(self.handle) else {
+            let Some(link) = state.link_of(self.client.handle) else {
                 return Ok(());
             };
             (link.out.take(), link.progress)
@@ -728,7 +737,7 @@ impl Connection {
         if let Some(link) = state
             .link
             .as_deref_mut()
-            .filter(|link| link.handle == self.handle)
+            .filter(|link| link.handle() == self.client.handle)
         {
             link.out.put_back(out);
             link.progress = if sent > 0 { self.shard.now() } else { taken_at };
@@ -798,7 +807,7 @@ impl Connection {
     /// Takes what is still to be written, once nobody else is writing.
     fn poll_unwritten(&self) -> Poll<WriteBuf> {
         let mut state = self.session.lock();
-        let Some(link) = state.link_of(self.handle) else {
+        let Some(link) = state.link_of(self.client.handle) else {
             // What was taken away is written by nobody.
             return Poll::Ready(WriteBuf::new());
         };
@@ -854,7 +863,8 @@ impl Connection {
             self.inbound.accept(token, reason);
         }
         let received = self.inbound.take_received();
-        self.shard.detach(&self.session, self.handle, received, ending);
+        self.shard
+            .detach(&self.session, self.client.handle, received, ending);
     }
 
     /// Notes that the client broke the protocol.
@@ -862,6 +872,11 @@ impl Connection {
         self.shard.metrics.protocol_errors.one();
         End::with_text(error.reason, error.what)
     }
+}
+
+/// Returns a number of bytes as it is kept: of a read, or of a packet, which has 256 MiB at most.
+pub(super) fn short(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("no packet is so long")
 }
 
 impl Drop for Connection {
@@ -873,5 +888,10 @@ impl Drop for Connection {
             will: true,
             expiry: None,
         });
+        self.partial = Seldom::new();
+        self.count_partial();
+        if let Some(admission) = self.admission.take() {
+            super::close(&self.shard, admission);
+        }
     }
 }

@@ -18,8 +18,9 @@ use tokio::sync::oneshot;
 use super::core::tell;
 use super::listener::ListenerState;
 use super::memory::Pressure;
-use super::session::{Held, Kick, Link, Owner, Session, State, Will};
+use super::session::{Kick, Link, Owner, Session, State, Will};
 use super::shard::Shard;
+use super::subscriptions::Held;
 use super::timers::{Due, TimerKey};
 use crate::connection::describe;
 use crate::hooks::{AclCache, ChainSet};
@@ -31,6 +32,8 @@ use crate::store::{Entry, EntryPhase, Group, Kept, Moment, Staging, Transaction,
 const RELEASE_MAX: Duration = Duration::from_secs(5);
 /// What a client is told whose Session can't be made durable.
 const UNAVAILABLE: ReasonCode = ReasonCode::ServerUnavailable;
+/// Bounds of sending halves that a shard remembers, to share them.
+const LIMITS_KNOWN: usize = 16;
 /// Session Expiry Interval that never passes.
 pub(crate) const NEVER: u32 = u32::MAX;
 
@@ -114,7 +117,8 @@ impl Shard {
         let owner = Owner {
             username: client.username.clone(),
             mount: client.mount.clone(),
-        };
+        }
+        .boxed();
         if self.must_keep(&opening) && self.core.has_store_failed() {
             return Err(UNAVAILABLE);
         }
@@ -205,9 +209,9 @@ impl Shard {
         }
         if let Some(link) = state.link.as_deref_mut() {
             let (done, released) = oneshot::channel();
-            link.waiting.push(done);
+            link.note().waiting.push(done);
             link.kick(Kick::because(ReasonCode::SessionTakenOver));
-            return Some(Obstacle::Connected(link.handle, released));
+            return Some(Obstacle::Connected(link.handle(), released));
         }
         // Timers are coarse, and what is over is over before they say so [MQTT-4.1.0-2].
         let over = state.expiry_timer.is_some_and(|timer| timer.is_due(self.now()));
@@ -237,7 +241,7 @@ impl Shard {
         };
         let mut durable = pin!(journal.durable(group));
         let wait = poll_fn(|cx| match session.lock().link_of(handle) {
-            Some(link) if link.kick.is_none() => durable.as_mut().poll(cx),
+            Some(link) if !link.is_kicked() => durable.as_mut().poll(cx),
             _ => Poll::Ready(false),
         });
         let durable = tokio::time::timeout(most, wait).await.unwrap_or(false);
@@ -284,11 +288,7 @@ impl Shard {
         state.listener = listener;
         state.version = peer.version;
         let mut group = (keep || state.kept.is_some()).then(|| self.keep(session, state));
-        let limits = outbound_limits(
-            &state.listener.limits,
-            self.core.settings().queue_full,
-            state.kept.is_some(),
-        );
+        let limits = self.outbound_limits(&state.listener.limits, state.kept.is_some());
         state.outbound.set_limits(limits);
         if looked_at {
             state.outbound.connect_held(&peer);
@@ -299,7 +299,6 @@ impl Shard {
         session.set_handle(client.handle);
         self.core.sessions.connect(session);
         let link = state.link.insert(Box::new(Link {
-            handle: client.handle,
             socket,
             out,
             staging: Staging::default(),
@@ -308,16 +307,13 @@ impl Shard {
             blocked: false,
             progress: self.now(),
             wants_drained: false,
-            kick: None,
             closing: false,
-            settled: Vec::new(),
             chain,
             client,
             looked_at,
             held: looked_at,
             receive_cache: AclCache::default(),
-            outbox_bytes_max: peer.outbox_bytes_max,
-            waiting: Vec::new(),
+            notes: None,
         }));
         if let (Some(kept), Some(group)) = (&mut state.kept, &mut group) {
             let sent = kept.take_records(&mut state.outbound, None, None);
@@ -470,7 +466,7 @@ impl Shard {
         state.ended = true;
         let will = state.will.take();
         let listener = state.listener.clone();
-        let limits = outbound_limits(&listener.limits, self.core.settings().queue_full, false);
+        let limits = self.outbound_limits(&listener.limits, false);
         let subscriptions = state.subscriptions.take();
         let shared = state.outbound.take_shared(true);
         let transaction = state.kept.take().map(|mut kept| {
@@ -515,11 +511,11 @@ impl Shard {
             true => Vec::new(),
             false => subscriptions
                 .iter()
-                .filter_map(|held| self.core.routes.group(&held.routed))
+                .filter_map(|held| self.core.routes.group(held.routed()))
                 .collect(),
         };
         for held in &subscriptions {
-            self.core.routes.unsubscribe(session.id, &held.routed);
+            self.core.routes.unsubscribe(session.id, held.routed());
         }
         self.core.sessions.remove(session);
         self.transact_in(transaction, || {
@@ -545,7 +541,7 @@ impl Shard {
             .subscriptions
             .iter()
             .filter(|held| held.requested.share.is_some())
-            .filter_map(|held| self.core.routes.group(&held.routed))
+            .filter_map(|held| self.core.routes.group(held.routed()))
             .filter(|group| group.has_available(session.id))
             .collect();
         if groups.is_empty() || state.link.is_some() {
@@ -587,8 +583,28 @@ impl Shard {
         }
     }
 
-    fn new_session(&self, client_id: ClientId, listener: &Arc<ListenerState>, owner: Owner) -> Session {
-        let limits = outbound_limits(&listener.limits, self.core.settings().queue_full, false);
+    /// Returns the bounds of a sending half; Sessions with the same share them.
+    fn outbound_limits(&self, limits: &Limits, kept: bool) -> Arc<OutboundLimits> {
+        let limits = outbound_limits(limits, self.core.settings().queue_full, kept);
+        let mut known = self.outbound_limits.borrow_mut();
+        if let Some(same) = known.iter().find(|known| ***known == limits) {
+            return same.clone();
+        }
+        if known.len() == LIMITS_KNOWN {
+            known.clear();
+        }
+        let limits = Arc::new(limits);
+        known.push(limits.clone());
+        limits
+    }
+
+    fn new_session(
+        &self,
+        client_id: ClientId,
+        listener: &Arc<ListenerState>,
+        owner: Option<Box<Owner>>,
+    ) -> Session {
+        let limits = self.outbound_limits(&listener.limits, false);
         let state = State::new(limits, listener.clone(), owner);
         Session::new(self.core.new_session_id(), client_id, state)
     }

@@ -307,7 +307,7 @@ impl Shard {
             if link.out.len() < SHARED_BODY_MIN {
                 self.appended(session, link);
             } else if link.begin_flush() {
-                at_once = Some(link.handle);
+                at_once = Some(link.handle());
             }
             if delivered == Delivered::Overflow {
                 link.kick(Kick::because(ReasonCode::QuotaExceeded));
@@ -405,7 +405,7 @@ impl Shard {
     #[inline]
     pub(crate) fn appended(&self, session: &Arc<Session>, link: &mut Link) {
         if link.begin_flush() {
-            self.flush_later(session, link.handle);
+            self.flush_later(session, link.handle());
         }
     }
 

@@ -17,13 +17,14 @@ use broker_proto::Ledger;
 use super::core::Core;
 use super::session::{Session, State};
 use super::shard::Shard;
+use crate::metrics::Level;
 
 /// What one message in a queue takes besides the message.
 const QUEUED_BYTES: i64 = 48;
 /// What one message under way takes besides the message.
 const INFLIGHT_BYTES: i64 = 64;
 /// What a Session takes, with its connection.
-const SESSION_BYTES: usize = 2048;
+const SESSION_BYTES: usize = 1280;
 /// What a subscription takes, in its Session and in the routes.
 const SUBSCRIPTION_BYTES: usize = 512;
 /// Packets that aren't complete may take one part in so many.
@@ -57,11 +58,16 @@ impl Pressure {
 /// What a Session held when it was counted last.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Footprint {
-    queued: usize,
     queued_bytes: usize,
-    behind: usize,
-    inflight: usize,
-    output_bytes: usize,
+    output_bytes: u32,
+    queued: u32,
+    behind: u32,
+    inflight: u32,
+}
+
+/// Returns a number of messages, or of bytes of one output. There are never as many as this can't tell.
+fn short(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// What the other shards held at the last tick.
@@ -108,22 +114,23 @@ impl Shard {
     #[inline]
     pub(crate) fn count_held(&self, session: &Session, state: &mut State) {
         let now = Footprint {
-            queued: state.outbound.queued_messages(),
+            queued: short(state.outbound.queued_messages()),
             queued_bytes: state.outbound.queued_bytes(),
-            behind: state.kept.as_ref().map_or(0, |kept| kept.behind()),
-            inflight: state.outbound.inflight(),
+            behind: state.kept.as_ref().map_or(0, |kept| short(kept.behind())),
+            inflight: short(state.outbound.inflight()),
             output_bytes: state
                 .link
                 .as_ref()
-                .map_or(0, |link| link.out.own_len() + link.staging.own_len()),
+                .map_or(0, |link| short(link.out.own_len() + link.staging.own_len())),
         };
         let before = std::mem::replace(&mut state.footprint, now);
         let holds = &self.metrics.holds;
-        holds.queued.change(before.queued, now.queued);
+        let change = |level: &Level, before: u32, now: u32| level.change(before as usize, now as usize);
+        change(&holds.queued, before.queued, now.queued);
         holds.queued_bytes.change(before.queued_bytes, now.queued_bytes);
-        holds.behind.change(before.behind, now.behind);
-        holds.inflight.change(before.inflight, now.inflight);
-        holds.output_bytes.change(before.output_bytes, now.output_bytes);
+        change(&holds.behind, before.behind, now.behind);
+        change(&holds.inflight, before.inflight, now.inflight);
+        change(&holds.output_bytes, before.output_bytes, now.output_bytes);
         session.set_inflight(now.inflight);
     }
 

@@ -11,7 +11,7 @@
 //! | `delivery` | from a message to the outputs of its receivers |
 //! | `pass` | the way through a chain of a message that no client's packet brings |
 //! | `retain` | keeping Retained Messages, and sending them for a new subscription |
-//! | `subscribe` | what SUBSCRIBE and UNSUBSCRIBE change |
+//! | `subscribe`, `subscriptions` | what SUBSCRIBE and UNSUBSCRIBE change, and what one client is subscribed to |
 //! | `memory` | what messages take, and what is refused when memory runs out |
 //! | `status` | publishing what the broker says of itself |
 //! | `will` | Will Messages when they are due |
@@ -32,6 +32,7 @@ pub(crate) mod session;
 pub(crate) mod shard;
 pub(crate) mod status;
 pub(crate) mod subscribe;
+pub(crate) mod subscriptions;
 pub(crate) mod timers;
 pub(crate) mod wheel;
 pub(crate) mod will;

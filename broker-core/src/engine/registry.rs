@@ -1,6 +1,5 @@
 //! Which Session a Client Identifier has. Only CONNECT, the end of a Session and the handle come here.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +15,7 @@ const PARTS: usize = 16;
 /// All Sessions by Client Identifier. The identifiers are the clients' choice, so the hash is a keyed one.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    parts: [Mutex<HashMap<ClientId, Arc<Session>>>; PARTS],
+    parts: [Mutex<HashTable<Arc<Session>>>; PARTS],
     /// Those with a connection, by its handle.
     connected: [Mutex<HashTable<Arc<Session>>>; PARTS],
     hasher: RandomState,
@@ -36,7 +35,10 @@ impl Registry {
 
     /// Returns the Session of `client_id`.
     pub(crate) fn get(&self, client_id: &str) -> Option<Arc<Session>> {
-        self.part(client_id).get(client_id).cloned()
+        let hash = self.hasher.hash_one(client_id);
+        self.part(hash)
+            .find(hash, |held| held.client_id.as_str() == client_id)
+            .cloned()
     }
 
     /// Returns the Session of `client_id`, or puts the one in that `make` returns. True: it was put in.
@@ -45,24 +47,24 @@ impl Registry {
         client_id: &ClientId,
         make: impl FnOnce() -> Arc<Session>,
     ) -> (Arc<Session>, bool) {
-        let mut part = self.part(client_id.as_str());
-        if let Some(session) = part.get(client_id) {
+        let hash = self.hasher.hash_one(client_id.as_str());
+        let mut part = self.part(hash);
+        if let Some(session) = part.find(hash, |held| held.client_id == *client_id) {
             return (session.clone(), false);
         }
         let session = make();
-        part.insert(client_id.clone(), session.clone());
+        let rehash = |held: &Arc<Session>| self.hasher.hash_one(held.client_id.as_str());
+        part.insert_unique(hash, session.clone(), rehash);
         self.count.fetch_add(1, Ordering::Relaxed);
         (session, true)
     }
 
     /// Removes `session` if it is still the one of its Client Identifier.
     pub(crate) fn remove(&self, session: &Arc<Session>) {
-        let mut part = self.part(session.client_id.as_str());
-        if part
-            .get(&session.client_id)
-            .is_some_and(|held| Arc::ptr_eq(held, session))
-        {
-            part.remove(&session.client_id);
+        let hash = self.hasher.hash_one(session.client_id.as_str());
+        let mut part = self.part(hash);
+        if let Ok(entry) = part.find_entry(hash, |held| Arc::ptr_eq(held, session)) {
+            entry.remove();
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -109,7 +111,7 @@ impl Registry {
             let sessions: Vec<_> = part
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .values()
+                .iter()
                 .cloned()
                 .collect();
             sessions.iter().for_each(&mut each);
@@ -123,10 +125,9 @@ impl Registry {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the remainder is below PARTS")]
-    fn part(&self, client_id: &str) -> MutexGuard<'_, HashMap<ClientId, Arc<Session>>> {
-        let at = self.hasher.hash_one(client_id) % PARTS as u64;
-        self.parts[at as usize]
+    /// Returns the part of a hash: by bits from its middle, as tables use both ends.
+    fn part(&self, hash: u64) -> MutexGuard<'_, HashTable<Arc<Session>>> {
+        self.parts[(hash >> 32) as usize % PARTS]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

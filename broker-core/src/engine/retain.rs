@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_proto::{Delivery, MessageRef, Stored};
+use broker_proto::{Delivery, MessageRef, Seldom, Stored};
 use broker_types::{QoS, ReasonCode, SubscriptionFilter, SubscriptionId, Timestamp, TopicFilter, TopicRef};
 use plugin_api::EventKind;
 
@@ -172,7 +172,7 @@ impl Feed {
 /// The Retained Messages on their way to one Session, by the filter that the client asked for: who subscribes once more
 /// while they come gets them from the beginning, and never waits for more than it has subscriptions.
 #[derive(Debug, Default)]
-pub(crate) struct Feeds(BTreeMap<SubscriptionFilter, Feed>);
+pub(crate) struct Feeds(Seldom<BTreeMap<SubscriptionFilter, Feed>>);
 
 impl Feeds {
     /// Tells whether there are none.
@@ -182,32 +182,36 @@ impl Feeds {
 
     /// Begins to send for the subscription that the client knows as `requested`.
     pub(crate) fn begin(&mut self, requested: SubscriptionFilter, feed: Feed) {
-        self.0.insert(requested, feed);
+        self.0.make().insert(requested, feed);
     }
 
     /// Begins to send all of `others` too.
     pub(crate) fn append(&mut self, mut others: Self) {
-        self.0.append(&mut others.0);
+        if let Some(others) = others.0.made() {
+            self.0.make().append(others);
+        }
     }
 
     /// Sends as much as there is room for, and for as long as it may. The Session's owner is woken when there is more to do.
     pub(crate) fn advance(&mut self, shard: &Shard, session: &Arc<Session>) {
         let mut pages = FEED_PAGES;
-        while let Some(mut first) = self.0.first_entry() {
+        let Some(feeds) = self.0.made() else { return };
+        while let Some(mut first) = feeds.first_entry() {
             if !first.get_mut().advance(shard, session, &mut pages) {
                 return;
             }
             first.remove();
         }
         // An empty map keeps more than a kilobyte.
-        self.0 = BTreeMap::new();
+        self.0 = Seldom::new();
     }
 
     /// Stops what belongs to subscriptions that were given up `[MQTT-3.10.4-2]`.
     pub(crate) fn stop_unsubscribed(&mut self, session: &Session) {
         let state = session.lock();
-        self.0
-            .retain(|requested, _| state.subscriptions.get(requested).is_some());
+        if let Some(feeds) = self.0.made() {
+            feeds.retain(|requested, _| state.subscriptions.get(requested).is_some());
+        }
     }
 }
 
@@ -216,10 +220,10 @@ fn has_room(session: &Session) -> bool {
     let mut state = session.lock();
     let queued = state.outbound.queued_messages();
     let queued_max = state.listener.limits.queued_messages_max.min(FEED_QUEUED_MAX);
+    let bytes_max = state.outbound.outbox_bytes_max().min(FEED_BYTES_MAX);
     let Some(link) = state.link.as_deref_mut() else {
         return false;
     };
-    let bytes_max = link.outbox_bytes_max.min(FEED_BYTES_MAX);
     let bytes = link.out.len() + link.staging.len();
     let room = queued < queued_max && bytes < bytes_max && !link.held;
     link.wants_drained |= !room;

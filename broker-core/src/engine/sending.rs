@@ -213,7 +213,7 @@ impl State {
         let out = match link.as_deref_mut() {
             None => &mut nowhere,
             Some(link) => {
-                let full = link.out.len() >= link.outbox_bytes_max;
+                let full = outbound.is_full(&link.out);
                 match way {
                     Way::Straight => &mut link.out,
                     // It sees that this one is full and adds nothing.

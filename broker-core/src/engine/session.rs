@@ -2,26 +2,22 @@
 //! owns it. Everything that other shards touch stands behind one lock, which is held for one append or one look and
 //! never across an await; nobody holds two of them.
 
-use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake as _;
 
-use broker_proto::{Outbound, OutboundLimits, ReceivedIds, Stored, Token, WriteBuf};
-use broker_types::{
-    ClientHandle, ClientId, Message, ProtocolVersion, ReasonCode, SubscriptionFilter, Timestamp, TopicRef,
-};
-use foldhash::fast::RandomState;
-use hashbrown::HashTable;
+use broker_proto::{Outbound, OutboundLimits, ReceivedIds, Token, WriteBuf};
+use broker_types::{ClientHandle, ClientId, Message, ProtocolVersion, ReasonCode, Timestamp, TopicRef};
 use plugin_api::{ClientInfo, ClientView};
 use tokio::sync::oneshot;
 
 use super::listener::ListenerState;
 use super::memory::Footprint;
+use super::subscriptions::Subscriptions;
 use super::timers::TimerKey;
 use crate::hooks::{AclCache, ChainSet};
 use crate::net::Socket;
-use crate::routing::{Subscriber, SubscriptionOptions};
+use crate::routing::Subscriber;
 use crate::store::{Kept, SessionRecord, Staging, WillKey, WillRecord};
 
 /// The state of one Client Identifier, from its first CONNECT to the end of the Session.
@@ -31,16 +27,17 @@ pub(crate) struct Session {
     pub(crate) id: u64,
     /// The Client Identifier.
     pub(crate) client_id: ClientId,
-    /// Whether there is a connection: a hint for those who don't hold the lock.
-    connected: AtomicBool,
     /// Messages under way: a hint for those who don't hold the lock.
     inflight: AtomicU32,
     /// How often decisions about this client alone were invalidated.
     invalidated: AtomicU32,
-    /// The connection it has, or had last.
+    /// The connection it has, or had last; with [`CONNECTED`] if it has it, as a hint for those who don't hold the lock.
     handle: AtomicU64,
     state: Mutex<State>,
 }
+
+/// The bit of [`Session::handle`] that no handle has: they are counted from 1.
+const CONNECTED: u64 = 1 << 63;
 
 /// What stands behind the Session's lock.
 #[derive(Debug)]
@@ -55,8 +52,8 @@ pub(crate) struct State {
     pub(crate) subscriptions: Subscriptions,
     /// The generation of the routes in which a subscription was given up last.
     pub(crate) gave_up_at: u64,
-    /// Who may resume it.
-    pub(crate) owner: Owner,
+    /// Who may resume it; `None`: who shows nothing.
+    pub(crate) owner: Option<Box<Owner>>,
     /// The version the client spoke last.
     pub(crate) version: ProtocolVersion,
     /// The listener that the client came through last.
@@ -78,12 +75,20 @@ pub(crate) struct State {
 }
 
 /// Who a Session belongs to: whoever shows the same may resume it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Owner {
     /// The authenticated user name.
     pub(crate) username: Option<Arc<str>>,
     /// The mount.
     pub(crate) mount: Arc<str>,
+}
+
+impl Owner {
+    /// Returns it as a Session keeps it: most clients of many brokers show nothing.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        let anybody = self.username.is_none() && self.mount.is_empty();
+        (!anybody).then(|| Box::new(self))
+    }
 }
 
 /// A Will Message and for whom it will be authorized.
@@ -111,8 +116,6 @@ impl Will {
 /// A Session's connection, as those see it who send to it.
 #[derive(Debug)]
 pub(crate) struct Link {
-    /// Names the connection.
-    pub(crate) handle: ClientHandle,
     /// Where its bytes go.
     pub(crate) socket: Arc<Socket>,
     /// Bytes that wait to be written.
@@ -129,12 +132,8 @@ pub(crate) struct Link {
     pub(crate) progress: Timestamp,
     /// The owner wants to be woken when `out` is empty.
     pub(crate) wants_drained: bool,
-    /// Why the owner is to end the connection.
-    pub(crate) kick: Option<Kick>,
     /// The owner is about to end the connection: nobody begins to write, and whoever writes wakes it when done.
     pub(crate) closing: bool,
-    /// Acknowledgements that became safe since the owner looked.
-    pub(crate) settled: Vec<(Token, ReasonCode)>,
     /// The chain of the listener.
     pub(crate) chain: Arc<ChainSet>,
     /// What hooks may know of the client.
@@ -145,9 +144,18 @@ pub(crate) struct Link {
     pub(crate) held: bool,
     /// Decisions about receiving.
     pub(crate) receive_cache: AclCache,
-    /// Bytes that may wait in `out`.
-    pub(crate) outbox_bytes_max: usize,
-    /// Those who wait for this connection to let go of the Session.
+    /// What few owners are told; absent until then.
+    pub(crate) notes: Option<Box<Notes>>,
+}
+
+/// What the owner of a connection is told.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// Why it is to end the connection.
+    pub(crate) kick: Option<Kick>,
+    /// Acknowledgements that became safe since it looked.
+    pub(crate) settled: Vec<(Token, ReasonCode)>,
+    /// Those who wait for the connection to let go of the Session: they hear of it when this is dropped.
     pub(crate) waiting: Vec<oneshot::Sender<()>>,
 }
 
@@ -189,9 +197,25 @@ impl Will {
 }
 
 impl Link {
+    /// Returns the name of the connection.
+    #[inline]
+    pub(crate) fn handle(&self) -> ClientHandle {
+        self.client.handle
+    }
+
+    /// Returns what the owner is told, to add to it.
+    pub(crate) fn note(&mut self) -> &mut Notes {
+        self.notes.get_or_insert_default()
+    }
+
+    /// Tells whether the connection is to end.
+    pub(crate) fn is_kicked(&self) -> bool {
+        self.notes.as_ref().is_some_and(|notes| notes.kick.is_some())
+    }
+
     /// Asks the owner to end the connection. The first reason holds.
     pub(crate) fn kick(&mut self, kick: Kick) {
-        self.kick.get_or_insert(kick);
+        self.note().kick.get_or_insert(kick);
         self.wake();
     }
 
@@ -220,7 +244,6 @@ impl Session {
         Self {
             id,
             client_id,
-            connected: false.into(),
             inflight: 0.into(),
             invalidated: 0.into(),
             handle: 0.into(),
@@ -236,12 +259,15 @@ impl Session {
 
     /// Notes whether there is a connection, for those who don't lock.
     pub(crate) fn set_connected(&self, connected: bool) {
-        self.connected.store(connected, Ordering::Relaxed);
+        match connected {
+            true => self.handle.fetch_or(CONNECTED, Ordering::Relaxed),
+            false => self.handle.fetch_and(!CONNECTED, Ordering::Relaxed),
+        };
     }
 
     /// Returns the connection it has, or had last.
     pub(crate) fn handle(&self) -> ClientHandle {
-        ClientHandle(self.handle.load(Ordering::Relaxed))
+        ClientHandle(self.handle.load(Ordering::Relaxed) & !CONNECTED)
     }
 
     /// Notes which connection it has.
@@ -263,10 +289,11 @@ impl Session {
     pub(crate) fn info(&self) -> ClientInfo {
         let state = self.lock();
         let client = state.link.as_ref().map(|link| &link.client);
+        let owner = state.owner.as_ref();
         ClientInfo {
             handle: client.map(|client| client.handle),
             id: self.client_id.to_string(),
-            username: state.owner.username.as_deref().map(Into::into),
+            username: owner.and_then(|owner| owner.username.as_deref().map(Into::into)),
             listener: state.listener.name.to_string(),
             peer: client.map(|client| client.peer),
             version: state.version,
@@ -277,13 +304,12 @@ impl Session {
 
     /// Tells whether there is a connection.
     pub(crate) fn is_connected(&self) -> bool {
-        self.connected.load(Ordering::Relaxed)
+        self.handle.load(Ordering::Relaxed) & CONNECTED != 0
     }
 
     /// Notes how many messages are under way, for those who don't lock.
-    pub(crate) fn set_inflight(&self, inflight: usize) {
-        self.inflight
-            .store(u32::try_from(inflight).unwrap_or(u32::MAX), Ordering::Relaxed);
+    pub(crate) fn set_inflight(&self, inflight: u32) {
+        self.inflight.store(inflight, Ordering::Relaxed);
     }
 }
 
@@ -295,11 +321,15 @@ impl State {
             && !self
                 .subscriptions
                 .iter()
-                .any(|held| held.routed.filter.matches(topic))
+                .any(|held| held.routed().filter.matches(topic))
     }
 
     /// Returns the state of a Session that `owner` makes.
-    pub(crate) fn new(limits: OutboundLimits, listener: Arc<ListenerState>, owner: Owner) -> Self {
+    pub(crate) fn new(
+        limits: Arc<OutboundLimits>,
+        listener: Arc<ListenerState>,
+        owner: Option<Box<Owner>>,
+    ) -> Self {
         Self {
             outbound: Outbound::new(limits),
             link: None,
@@ -323,7 +353,7 @@ impl State {
     pub(crate) fn record(&self, session: u64, ended_at: Option<u64>) -> SessionRecord {
         SessionRecord {
             number: session,
-            owner: self.owner.clone(),
+            owner: self.owner.as_deref().cloned().unwrap_or_default(),
             listener: self.listener.name.clone(),
             version: self.version,
             expiry: self.expiry,
@@ -357,7 +387,7 @@ impl State {
 
     /// Returns the connection if it is the one that `handle` names.
     pub(crate) fn link_of(&mut self, handle: ClientHandle) -> Option<&mut Link> {
-        self.link.as_deref_mut().filter(|link| link.handle == handle)
+        self.link.as_deref_mut().filter(|link| link.handle() == handle)
     }
 }
 
@@ -372,174 +402,5 @@ impl Subscriber for Arc<Session> {
 
     fn inflight(&self) -> usize {
         self.inflight.load(Ordering::Relaxed) as usize
-    }
-}
-
-/// What one client is subscribed to, by the filter that it asked for. Most clients have one or two subscriptions, for which a
-/// table would take hundreds of bytes.
-#[derive(Debug, Default)]
-pub(crate) struct Subscriptions {
-    /// Looked through, up to [`FEW`] of them.
-    few: Vec<Held>,
-    /// The others.
-    more: Option<Box<More>>,
-}
-
-/// Subscriptions beyond which a table finds them.
-const FEW: usize = 8;
-
-/// The filters are the client's choice, so the hash is a keyed one.
-#[derive(Debug, Default)]
-struct More {
-    held: HashTable<Held>,
-    hasher: RandomState,
-}
-
-impl More {
-    fn hash(&self, requested: &SubscriptionFilter) -> u64 {
-        self.hasher.hash_one(requested)
-    }
-}
-
-/// One subscription.
-#[derive(Clone, Debug)]
-pub(crate) struct Held {
-    /// What the client asked for.
-    pub(crate) requested: SubscriptionFilter,
-    /// What is in the routes: with the mount, and as plugins changed it.
-    pub(crate) routed: SubscriptionFilter,
-    /// Its options.
-    pub(crate) options: SubscriptionOptions,
-}
-
-impl Subscriptions {
-    /// Returns how many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.few.len() + self.more.as_ref().map_or(0, |more| more.held.len())
-    }
-
-    /// Returns the subscription the client knows as `requested`.
-    pub(crate) fn get(&self, requested: &SubscriptionFilter) -> Option<&Held> {
-        let same = |held: &&Held| held.requested == *requested;
-        self.few.iter().find(same).or_else(|| {
-            let more = self.more.as_ref()?;
-            more.held.find(more.hash(requested), |held| same(&held))
-        })
-    }
-
-    /// Holds `held` and returns what it replaces.
-    pub(crate) fn insert(&mut self, held: Held) -> Option<Held> {
-        let same = |other: &Held| other.requested == held.requested;
-        if let Some(other) = self.few.iter_mut().find(|other| same(other)) {
-            return Some(std::mem::replace(other, held));
-        }
-        if let Some(more) = &mut self.more
-            && let Some(other) = more.held.find_mut(more.hasher.hash_one(&held.requested), same)
-        {
-            return Some(std::mem::replace(other, held));
-        }
-        if self.few.len() < FEW {
-            if self.few.is_empty() {
-                self.few.reserve_exact(1);
-            }
-            self.few.push(held);
-            return None;
-        }
-        let More { held: table, hasher } = &mut **self.more.get_or_insert_default();
-        let hash = |held: &Held| hasher.hash_one(&held.requested);
-        table.insert_unique(hash(&held), held, hash);
-        None
-    }
-
-    /// Gives up what the client knows as `requested`.
-    pub(crate) fn remove(&mut self, requested: &SubscriptionFilter) -> Option<Held> {
-        let same = |held: &Held| held.requested == *requested;
-        if let Some(at) = self.few.iter().position(same) {
-            return Some(self.few.swap_remove(at));
-        }
-        let more = self.more.as_mut()?;
-        let (held, _) = more.held.find_entry(more.hash(requested), same).ok()?.remove();
-        if more.held.is_empty() {
-            self.more = None;
-        }
-        Some(held)
-    }
-
-    /// Returns all of them, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Held> {
-        self.few
-            .iter()
-            .chain(self.more.iter().flat_map(|more| more.held.iter()))
-    }
-
-    /// Returns the subscriber class for a message: that of the matching subscription with the highest QoS.
-    pub(crate) fn class_for(&self, message: &Stored) -> u32 {
-        if self.iter().all(|held| held.options.class == 0) {
-            return 0;
-        }
-        let topic = message.message().topic;
-        let matching = self.iter().filter(|held| held.routed.filter.matches(topic));
-        matching
-            .max_by_key(|held| held.options.qos)
-            .map_or(0, |held| held.options.class)
-    }
-
-    /// Gives all of them up.
-    pub(crate) fn take(&mut self) -> Vec<Held> {
-        let Self { mut few, more } = std::mem::take(self);
-        few.extend(more.into_iter().flat_map(|more| more.held));
-        few
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn held(name: u8, class: u32) -> Held {
-        let filter = SubscriptionFilter::parse(&format!("filter/{name}")).unwrap();
-        Held {
-            requested: filter.clone(),
-            routed: filter,
-            options: SubscriptionOptions {
-                class,
-                ..SubscriptionOptions::default()
-            },
-        }
-    }
-
-    proptest! {
-        /// More than are looked through, and fewer again.
-        #[test]
-        fn subscriptions_are_a_map(ops in prop::collection::vec((0u8..20, any::<bool>()), 0..200)) {
-            let (mut subscriptions, mut model) = (Subscriptions::default(), BTreeMap::new());
-            for (class, (name, add)) in ops.into_iter().enumerate() {
-                let one = held(name, class as u32);
-                let requested = one.requested.clone();
-                let before = match add {
-                    true => subscriptions.insert(one),
-                    false => subscriptions.remove(&requested),
-                };
-                let expected = match add {
-                    true => model.insert(name, class as u32),
-                    false => model.remove(&name),
-                };
-                prop_assert_eq!(before.map(|held| held.options.class), expected);
-                let found = subscriptions.get(&requested).map(|held| held.options.class);
-                prop_assert_eq!(found, model.get(&name).copied());
-                prop_assert_eq!(subscriptions.len(), model.len());
-                let mut all: Vec<_> = subscriptions.iter().map(|held| held.options.class).collect();
-                all.sort_unstable();
-                let mut expected: Vec<_> = model.values().copied().collect();
-                expected.sort_unstable();
-                prop_assert_eq!(all, expected);
-            }
-            prop_assert_eq!(subscriptions.take().len(), model.len());
-            prop_assert_eq!(subscriptions.len(), 0);
-        }
     }
 }

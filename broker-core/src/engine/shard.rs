@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use broker_proto::{OutgoingScratch, WriteBuf};
+use broker_proto::{OutboundLimits, OutgoingScratch, WriteBuf};
 use broker_types::{ClientHandle, PacketId, ReasonCode, Timestamp};
 use tokio::sync::{mpsc, watch};
 
@@ -67,7 +67,9 @@ pub(crate) struct Shard {
     dirty: RefCell<Vec<(Arc<Session>, ClientHandle)>>,
     /// Wakes the shard when there is something to write, if it sleeps.
     flusher: RefCell<Option<Waker>>,
-    pool: RefCell<Vec<Vec<u8>>>,
+    pool: RefCell<Vec<WriteBuf>>,
+    /// Bounds that Sessions share.
+    pub(super) outbound_limits: RefCell<Vec<Arc<OutboundLimits>>>,
     now: Cell<Timestamp>,
     /// What was published of `$SYS`; only one shard does that.
     pub(super) sys: RefCell<Option<SysTree>>,
@@ -94,6 +96,7 @@ impl Shard {
             dirty: RefCell::default(),
             flusher: RefCell::default(),
             pool: RefCell::default(),
+            outbound_limits: RefCell::default(),
             now: Cell::new(now),
             transaction: RefCell::default(),
             others: Cell::default(),
@@ -231,16 +234,9 @@ impl Shard {
         self.read_buf.replace(buf);
     }
 
-    /// Lends the buffer for the answers of a burst.
-    pub(crate) fn lend_replies(&self, replies: &mut Vec<u8>) {
-        debug_assert!(replies.is_empty());
-        *replies = self.replies.take();
-    }
-
-    /// Takes the buffer for answers back.
-    pub(crate) fn take_replies(&self, replies: &mut Vec<u8>) {
-        replies.clear();
-        self.replies.replace(std::mem::take(replies));
+    /// Returns the answers of the present burst. Whoever begins or ends one clears them.
+    pub(crate) fn replies(&self) -> RefMut<'_, Vec<u8>> {
+        self.replies.borrow_mut()
     }
 
     /// Returns the memory for encoding.
@@ -256,20 +252,19 @@ impl Shard {
     /// Gives `out` a buffer of the pool if it has none.
     #[inline]
     pub(crate) fn lend_buffer(&self, out: &mut WriteBuf) {
-        if !out.has_buffer()
+        if out.capacity() == 0
             && let Some(buffer) = self.pool.borrow_mut().pop()
         {
-            out.adopt(buffer);
+            *out = buffer;
         }
     }
 
     /// Takes back the buffer of an output that is empty.
     pub(crate) fn take_buffer(&self, out: WriteBuf) {
         debug_assert!(out.is_empty());
-        let buffer = out.into_buffer();
         let mut pool = self.pool.borrow_mut();
-        if (1..=POOL_BUFFER_BYTES).contains(&buffer.capacity()) && pool.len() < POOL_BUFFERS {
-            pool.push(buffer);
+        if (1..=POOL_BUFFER_BYTES).contains(&out.capacity()) && pool.len() < POOL_BUFFERS {
+            pool.push(out);
         }
     }
 
@@ -361,7 +356,7 @@ impl Shard {
         self.metrics.bytes_sent.add(sent as u64);
         let mut state = session.lock();
         let state = &mut *state;
-        let Some(link) = state.link.as_deref_mut().filter(|link| link.handle == handle) else {
+        let Some(link) = state.link.as_deref_mut().filter(|link| link.handle() == handle) else {
             return;
         };
         if sent > 0 {

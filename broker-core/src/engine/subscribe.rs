@@ -8,8 +8,9 @@ use plugin_api::{ClientView, EventKind};
 
 use super::core::tell;
 use super::retain::Feed;
-use super::session::{Held, Session};
+use super::session::Session;
 use super::shard::Shard;
+use super::subscriptions::Held;
 use crate::connection::describe;
 use crate::hooks::ChainSet;
 use crate::routing::{Subscribed, SubscriptionOptions};
@@ -51,11 +52,7 @@ impl Shard {
         if state.subscriptions.len() >= limit && state.subscriptions.get(&requested).is_none() {
             return (ReasonCode::QuotaExceeded, None);
         }
-        let held = Held {
-            requested: requested.clone(),
-            routed: routed.clone(),
-            options,
-        };
+        let held = Held::new(requested.clone(), routed.clone(), options);
         if let Some(kept) = &state.kept {
             kept.put_subscription(&held);
         }
@@ -63,9 +60,9 @@ impl Shard {
         if let Some(before) = state
             .subscriptions
             .insert(held)
-            .filter(|before| before.routed != routed)
+            .filter(|before| *before.routed() != routed)
         {
-            self.core.routes.unsubscribe(session.id, &before.routed);
+            self.core.routes.unsubscribe(session.id, before.routed());
         }
         let made = self.core.routes.subscribe(session, &routed, options);
         drop(state);
@@ -102,12 +99,12 @@ impl Shard {
         if let Some(kept) = &state.kept {
             kept.delete_subscription(requested);
         }
-        self.core.routes.unsubscribe(session.id, &held.routed);
+        self.core.routes.unsubscribe(session.id, held.routed());
         state.gave_up_at = self.core.routes.generation();
         drop(state);
         tell(chain.events(), EventKind::Unsubscribed, |event| {
             describe(event, client);
-            event.topic = Some(held.routed.to_string().into());
+            event.topic = Some(held.routed().to_string().into());
         });
         ReasonCode::Success
     }

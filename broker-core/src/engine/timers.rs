@@ -2,6 +2,7 @@
 //! one ordered map behind a lock serves all shards. Retained Messages know their own expiry.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use broker_types::Timestamp;
@@ -19,7 +20,7 @@ pub(crate) enum Due {
 
 /// Names a timer that was set, for taking it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct TimerKey(Timestamp, u64);
+pub(crate) struct TimerKey(Timestamp, NonZeroU64);
 
 impl TimerKey {
     /// Tells whether its moment has come.
@@ -44,7 +45,8 @@ impl Timers {
     pub(crate) fn set(&self, at: Timestamp, session: &Arc<Session>, due: Due) -> TimerKey {
         let mut inner = self.lock();
         inner.next += 1;
-        let key = TimerKey(at, inner.next);
+        let number = NonZeroU64::new(inner.next).expect("no broker sets so many timers");
+        let key = TimerKey(at, number);
         inner.queue.insert(key, (session.clone(), due));
         key
     }

@@ -2,6 +2,7 @@
 //! the moment it was put down for comes, and puts it down again if it was heard since. So a packet costs one store, and
 //! an idle connection one look for each Keep Alive.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use broker_types::Timestamp;
@@ -14,26 +15,35 @@ const SLOTS: u64 = 64;
 #[derive(Debug)]
 struct Beat<T> {
     last: Timestamp,
-    within: Duration,
     what: T,
-    /// Tells it from others that have or had its place in the slab.
-    number: u64,
+    within_millis: u32,
+    number: NonZeroU32,
+}
+
+impl<T> Beat<T> {
+    fn due(&self) -> Timestamp {
+        self.last + Duration::from_millis(self.within_millis.into())
+    }
 }
 
 /// The beats of a shard.
 #[derive(Debug)]
 pub(crate) struct Wheel<T> {
     beats: Slab<Beat<T>>,
-    /// Places in the slab, with the number of the beat that is meant.
-    slots: Vec<Vec<(usize, u64)>>,
-    numbers: u64,
+    slots: Vec<Vec<BeatKey>>,
+    numbers: u32,
     /// The second that was looked at last.
     done: u64,
 }
 
 /// Names a beat in the wheel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BeatKey(usize);
+pub(crate) struct BeatKey {
+    /// Its place in the slab.
+    place: u32,
+    /// Tells it from others that have or had its place.
+    number: NonZeroU32,
+}
 
 impl<T: Clone> Wheel<T> {
     /// Returns an empty wheel.
@@ -48,27 +58,32 @@ impl<T: Clone> Wheel<T> {
 
     /// Watches `what`, which must be heard of within `within`, again and again.
     pub(crate) fn watch(&mut self, now: Timestamp, within: Duration, what: T) -> BeatKey {
-        self.numbers += 1;
-        let key = self.beats.insert(Beat {
+        self.numbers = self.numbers.wrapping_add(1);
+        let number = NonZeroU32::new(self.numbers).unwrap_or(NonZeroU32::MIN);
+        let place = self.beats.insert(Beat {
             last: now,
-            within,
             what,
-            number: self.numbers,
+            within_millis: u32::try_from(within.as_millis()).unwrap_or(u32::MAX),
+            number,
         });
+        let key = BeatKey {
+            place: u32::try_from(place).expect("there are fewer sockets than that"),
+            number,
+        };
         self.put(now, key);
-        BeatKey(key)
+        key
     }
 
     /// Notes that it was heard of.
     #[inline]
     pub(crate) fn heard(&mut self, key: BeatKey, now: Timestamp) {
-        self.beats[key.0].last = now;
+        self.beats[key.place as usize].last = now;
     }
 
     /// Watches it no longer.
     pub(crate) fn forget(&mut self, key: BeatKey) {
         // Its entry in a slot stays until the slot's turn comes, and is dropped then even if another has its place.
-        self.beats.remove(key.0);
+        self.beats.remove(key.place as usize);
     }
 
     /// Hands everything that wasn't heard of in time to `late`; each is handed out again after another `within` unless it is forgotten.
@@ -77,11 +92,12 @@ impl<T: Clone> Wheel<T> {
         // After a long pause one round looks at every slot; more would look at them again.
         let from = (self.done + 1).max(until.saturating_sub(SLOTS - 1));
         for at in from..=until {
-            for (key, number) in std::mem::take(&mut self.slots[(at % SLOTS) as usize]) {
-                let Some(beat) = self.beats.get_mut(key).filter(|beat| beat.number == number) else {
+            for key in std::mem::take(&mut self.slots[(at % SLOTS) as usize]) {
+                let beat = self.beats.get_mut(key.place as usize);
+                let Some(beat) = beat.filter(|beat| beat.number == key.number) else {
                     continue;
                 };
-                if beat.last + beat.within <= now {
+                if beat.due() <= now {
                     late(&beat.what);
                     beat.last = now;
                 }
@@ -91,11 +107,10 @@ impl<T: Clone> Wheel<T> {
         self.done = self.done.max(until);
     }
 
-    fn put(&mut self, now: Timestamp, key: usize) {
-        let beat = &self.beats[key];
-        let due = second(beat.last + beat.within) + 1;
+    fn put(&mut self, now: Timestamp, key: BeatKey) {
+        let due = second(self.beats[key.place as usize].due()) + 1;
         let at = due.clamp(second(now) + 1, second(now) + SLOTS - 1);
-        self.slots[(at % SLOTS) as usize].push((key, beat.number));
+        self.slots[(at % SLOTS) as usize].push(key);
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Socket {
     state: AtomicU8,
     /// It is among `wakes`, or about to go on.
     woken: AtomicBool,
-    seat: usize,
+    seat: u32,
     wakes: Arc<Wakes>,
 }
 
@@ -91,7 +91,7 @@ impl Socket {
             carrier,
             state: (READABLE | WRITABLE).into(),
             woken: false.into(),
-            seat,
+            seat: u32::try_from(seat).expect("there are fewer sockets than that"),
             wakes,
         });
         if let Carrier::Local(pipe) = &socket.carrier {
@@ -110,7 +110,7 @@ impl Socket {
 
     /// Returns its seat.
     pub(crate) const fn seat(&self) -> usize {
-        self.seat
+        self.seat as usize
     }
 
     /// Notes what has become possible. True: the connection is to go on, and the caller sees to it.

@@ -19,7 +19,8 @@ use super::records::{
     Entry, EntryPhase, Moment, SessionRecord, WillRecord, body_key, chunks_of, entry_key, received_key,
     received_value, session_key, stored_len, stored_value, subscription_key, subscription_value, will_key,
 };
-use crate::engine::session::{Held, Session};
+use crate::engine::session::Session;
+use crate::engine::subscriptions::Held;
 
 /// Messages of a durable Session's queue that are in memory; the rest waits in the store.
 pub(crate) const WINDOW: usize = 256;

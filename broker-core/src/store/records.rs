@@ -28,7 +28,8 @@ use plugin_api::{ClientView, Peer};
 use smallvec::SmallVec;
 
 use super::codec::{Damaged, Reader, Writer};
-use crate::engine::session::{Held, Owner};
+use crate::engine::session::Owner;
+use crate::engine::subscriptions::Held;
 use crate::routing::SubscriptionOptions;
 
 /// First byte of every value.
@@ -347,12 +348,13 @@ pub(crate) fn subscription_value(held: &Held) -> Bytes {
     let options = &held.options;
     let flags =
         options.qos.bits() | u8::from(options.no_local) << 2 | u8::from(options.retain_as_published) << 3;
-    let filter = held.routed.filter.as_str();
+    let routed = held.routed();
+    let filter = routed.filter.as_str();
     Writer::new(CODEC, 32 + filter.len())
         .u8(flags)
         .u32(options.id.map_or(0, SubscriptionId::get))
         .u32(options.class)
-        .text_or_none(held.routed.share.as_ref().map(ShareName::as_str))
+        .text_or_none(routed.share.as_ref().map(ShareName::as_str))
         .raw(filter.as_bytes())
         .done()
 }
@@ -375,12 +377,7 @@ pub(crate) fn read_subscription(key: &[u8], value: &[u8]) -> Result<(u64, Held),
         id,
         class: reader.u32()?,
     };
-    let held = Held {
-        requested,
-        routed: read_filter(reader)?,
-        options,
-    };
-    Ok((session, held))
+    Ok((session, Held::new(requested, read_filter(reader)?, options)))
 }
 
 impl Entry {

@@ -25,7 +25,8 @@ use super::refill::read_body;
 use crate::engine::attach::{NEVER, outbound_limits};
 use crate::engine::core::Core;
 use crate::engine::listener::ListenerState;
-use crate::engine::session::{Held, Session, State, Subscriptions, Will};
+use crate::engine::session::{Session, State, Will};
+use crate::engine::subscriptions::{Held, Subscriptions};
 use crate::engine::timers::Due;
 
 /// Records read at a time, and chunks, which are larger.
@@ -347,27 +348,31 @@ impl Recovery<'_> {
                 moment.wall
             }
         };
-        let limits = outbound_limits(&listener.limits, core.settings().queue_full, true);
+        let limits = Arc::new(outbound_limits(
+            &listener.limits,
+            core.settings().queue_full,
+            true,
+        ));
         let mut held = Subscriptions::default();
         for subscription in subscriptions {
             held.insert(subscription);
         }
         let state = State {
-            outbound: Outbound::restore(limits, outbound),
+            outbound: Outbound::restore(limits.clone(), outbound),
             received: received.into_iter().collect::<ReceivedIds>(),
             subscriptions: held,
             version: record.version,
             expiry: record.expiry,
             fresh: false,
             kept: Some(Box::new(kept)),
-            ..State::new(limits, listener, record.owner)
+            ..State::new(limits, listener, record.owner.boxed())
         };
         let session = Arc::new(Session::new(record.number, client_id.clone(), state));
         core.sessions.get_or_insert(&client_id, || session.clone());
         let mut state = session.lock();
         let state = &mut *state;
         for held in state.subscriptions.iter() {
-            core.routes.subscribe(&session, &held.routed, held.options);
+            core.routes.subscribe(&session, held.routed(), held.options);
         }
         if record.expiry != NEVER {
             let end = ended_at.saturating_add(u64::from(record.expiry) * 1000);

@@ -7,13 +7,13 @@
 
 use std::collections::VecDeque;
 
-use broker_proto::WriteBuf;
+use broker_proto::{Seldom, WriteBuf};
 
 use super::journal::Group;
 
 /// The output of one connection that waits for the store.
 #[derive(Debug, Default)]
-pub(crate) struct Staging(VecDeque<Stage>);
+pub(crate) struct Staging(Seldom<VecDeque<Stage>>);
 
 #[derive(Debug)]
 struct Stage {
@@ -45,24 +45,26 @@ impl Staging {
 
     /// Returns the buffer for what is to be sent now. [`Self::close`] follows.
     pub(crate) fn open(&mut self) -> &mut WriteBuf {
-        if self.0.len() < 2 {
-            self.0.push_back(Stage {
+        let stages = self.0.make();
+        if stages.len() < 2 {
+            stages.push_back(Stage {
                 out: WriteBuf::new(),
                 until: None,
             });
         }
-        &mut self.0.back_mut().expect("there is one now").out
+        &mut stages.back_mut().expect("there is one now").out
     }
 
     /// Notes what the output relies on that was added since [`Self::open`]. If it has to wait for nothing and nobody is
     /// before it, it goes to `out`. Returns the group to wait for if that is new.
     pub(crate) fn close(&mut self, until: Option<Group>, out: &mut WriteBuf) -> Option<Group> {
         let alone = self.0.len() == 1;
-        let last = self.0.back_mut()?;
+        let stages = self.0.made()?;
+        let last = stages.back_mut()?;
         let new = until.filter(|group| last.until.is_none_or(|before| *group > before));
         last.until = last.until.max(until);
         if last.until.is_none() && (alone || last.out.is_empty()) {
-            let last = self.0.pop_back()?;
+            let last = stages.pop_back()?;
             out.append(last.out);
         }
         new
@@ -70,7 +72,8 @@ impl Staging {
 
     /// Moves to `out` what may leave now that everything up to `durable` is.
     pub(crate) fn release(&mut self, durable: Option<Group>, out: &mut WriteBuf) {
-        while let Some(stage) = self.0.pop_front_if(|stage| stage.until <= durable) {
+        let Some(stages) = self.0.made() else { return };
+        while let Some(stage) = stages.pop_front_if(|stage| stage.until <= durable) {
             out.append(stage.out);
         }
     }

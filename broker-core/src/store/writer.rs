@@ -130,7 +130,7 @@ fn tell(
             reason,
         } => {
             if let Some(link) = session.lock().link_of(handle) {
-                link.settled.push((token, reason));
+                link.note().settled.push((token, reason));
                 link.wake();
             }
         }

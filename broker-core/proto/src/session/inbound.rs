@@ -16,8 +16,8 @@ use broker_types::{PacketId, ProtocolVersion, QoS, ReasonCode, TopicName, TopicR
 use super::ProtocolError;
 use super::received::{ReceivedIds, Stage};
 use super::topic_alias::IncomingAliases;
-use crate::AckKind;
 use crate::packet::Publish;
+use crate::{AckKind, Seldom};
 
 /// What the Client was told in CONNACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,10 +103,10 @@ pub struct Inbound {
     v5: bool,
     limits: InboundLimits,
     /// Answers in order of arrival; the first has the number `first`.
-    ledger: VecDeque<Entry>,
+    ledger: Seldom<VecDeque<Entry>>,
     first: u64,
     /// Entries without an outcome.
-    outstanding: usize,
+    outstanding: u32,
     /// PUBLISH packets that count against the Receive Maximum.
     under_way: u16,
     received: ReceivedIds,
@@ -129,7 +129,7 @@ impl Inbound {
         Self {
             v5: version.is_v5(),
             limits,
-            ledger: VecDeque::new(),
+            ledger: Seldom::new(),
             first: 0,
             outstanding: 0,
             under_way: 0,
@@ -221,7 +221,9 @@ impl Inbound {
     #[inline]
     pub fn accept(&mut self, token: Token, reason: ReasonCode) {
         let index = usize::try_from(token.0.wrapping_sub(self.first)).unwrap_or(usize::MAX);
-        let Some(entry) = self.ledger.get_mut(index).filter(|entry| entry.outcome.is_none()) else {
+        let ledger = self.ledger.made();
+        let entry = ledger.and_then(|ledger| ledger.get_mut(index));
+        let Some(entry) = entry.filter(|entry| entry.outcome.is_none()) else {
             return;
         };
         entry.outcome = Some(reason);
@@ -245,8 +247,9 @@ impl Inbound {
     /// Returns the next answer that may leave. It counts as sent.
     #[inline]
     pub fn poll_ack(&mut self) -> Option<AckOut> {
-        let reason = self.ledger.front()?.outcome?;
-        let Entry { packet_id, kind, .. } = self.ledger.pop_front()?;
+        let ledger = self.ledger.made()?;
+        let reason = ledger.front()?.outcome?;
+        let Entry { packet_id, kind, .. } = ledger.pop_front()?;
         self.first += 1;
         // Section 4.9: PUBACK, PUBCOMP, and a PUBREC that refuses. A message of an earlier connection was not counted on this
         // one, yet its PUBCOMP gives a place back: the Client may gain what it had under way then, never lose.
@@ -264,7 +267,7 @@ impl Inbound {
     #[inline]
     #[must_use]
     pub const fn outstanding(&self) -> usize {
-        self.outstanding
+        self.outstanding as usize
     }
 
     /// Returns the identifiers remembered so far.
@@ -315,7 +318,7 @@ impl Inbound {
     #[inline]
     fn expect(&mut self, kind: AckKind, packet_id: PacketId) -> Token {
         let token = self.next_token();
-        self.ledger.push_back(Entry {
+        self.ledger.make().push_back(Entry {
             packet_id,
             kind,
             outcome: None,
@@ -326,7 +329,7 @@ impl Inbound {
 
     /// Notes an answer that nobody has to accept.
     fn answer(&mut self, kind: AckKind, packet_id: PacketId, reason: ReasonCode) {
-        self.ledger.push_back(Entry {
+        self.ledger.make().push_back(Entry {
             packet_id,
             kind,
             outcome: Some(reason),

@@ -65,8 +65,8 @@ impl From<InFlight> for Slot {
 #[derive(Debug)]
 pub(crate) struct Inflight {
     /// A power of two, or empty.
-    ring: Vec<Option<Slot>>,
-    used: usize,
+    ring: Box<[Option<Slot>]>,
+    used: u32,
     next_id: u16,
     id_max: u16,
 }
@@ -75,9 +75,9 @@ const RING_MIN: usize = 8;
 const RING_MAX: usize = 1 << 16;
 
 impl Inflight {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            ring: Vec::new(),
+            ring: Box::default(),
             used: 0,
             next_id: 1,
             id_max: u16::MAX,
@@ -91,14 +91,14 @@ impl Inflight {
 
     #[inline]
     pub(crate) const fn len(&self) -> usize {
-        self.used
+        self.used as usize
     }
 
     /// Returns the identifier that the next message gets, and makes sure that there is a place for it. There must be
     /// fewer than 65,535 under way.
     #[inline]
     pub(crate) fn next_id(&mut self) -> PacketId {
-        if (self.used + 1) * 2 > self.ring.len() && self.ring.len() < RING_MAX {
+        if (self.len() + 1) * 2 > self.ring.len() && self.ring.len() < RING_MAX {
             self.grow();
         }
         loop {
@@ -123,7 +123,7 @@ impl Inflight {
     /// Puts a message of an earlier life of the broker under way, whose identifier may lie anywhere. Returns false when
     /// the identifier is taken.
     pub(crate) fn restore(&mut self, slot: Slot) -> bool {
-        if (self.used + 1) * 2 > self.ring.len() && self.ring.len() < RING_MAX {
+        if (self.len() + 1) * 2 > self.ring.len() && self.ring.len() < RING_MAX {
             self.grow();
         }
         while let Some(held) = &self.ring[self.place(slot.packet_id)] {
@@ -175,7 +175,7 @@ impl Inflight {
     /// Gives memory back if nothing is under way.
     pub(crate) fn shrink(&mut self) {
         if self.used == 0 {
-            self.ring = Vec::new();
+            self.ring = Box::default();
         }
     }
 
@@ -187,8 +187,8 @@ impl Inflight {
     #[cold]
     fn grow(&mut self) {
         let size = (self.ring.len() * 2).max(RING_MIN);
-        let old = std::mem::take(&mut self.ring);
-        self.ring.resize_with(size, || None);
+        let new = std::iter::repeat_with(|| None).take(size).collect();
+        let old = std::mem::replace(&mut self.ring, new);
         // Places that differ modulo the old size differ modulo twice of it too.
         for slot in old.into_iter().flatten() {
             let place = self.place(slot.packet_id);

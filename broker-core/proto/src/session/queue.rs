@@ -84,9 +84,12 @@ impl Queued {
     }
 }
 
-/// The waiting messages of one Session.
-#[derive(Debug)]
-pub(crate) struct Queue {
+/// The waiting messages of one Session. One pointer until the first message waits.
+#[derive(Debug, Default)]
+pub(crate) struct Queue(Option<Box<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
     list: VecDeque<Queued>,
     bytes: usize,
     /// Messages behind the window.
@@ -99,91 +102,100 @@ pub(crate) struct Queue {
 const SPARE_MAX: usize = 64;
 
 impl Queue {
-    pub(crate) const fn new() -> Self {
-        Self {
-            list: VecDeque::new(),
-            bytes: 0,
-            behind: 0,
-            behind_bytes: 0,
-        }
-    }
-
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty() && self.behind == 0
+        self.0
+            .as_ref()
+            .is_none_or(|waiting| waiting.list.is_empty() && waiting.behind == 0)
     }
 
     /// Returns how many messages wait, behind the window too.
     pub(crate) fn messages(&self) -> usize {
-        self.list.len() + usize::try_from(self.behind).unwrap_or(usize::MAX)
+        self.in_memory() + usize::try_from(self.behind()).unwrap_or(usize::MAX)
     }
 
     /// Returns the bytes of topic, payload and properties that wait, behind the window too.
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes + self.behind_bytes
+    pub(crate) fn bytes(&self) -> usize {
+        self.0
+            .as_ref()
+            .map_or(0, |waiting| waiting.bytes + waiting.behind_bytes)
     }
 
     pub(crate) fn in_memory(&self) -> usize {
-        self.list.len()
+        self.0.as_ref().map_or(0, |waiting| waiting.list.len())
     }
 
-    pub(crate) const fn behind(&self) -> u64 {
-        self.behind
+    pub(crate) fn behind(&self) -> u64 {
+        self.0.as_ref().map_or(0, |waiting| waiting.behind)
     }
 
-    pub(crate) const fn behind_bytes(&self) -> usize {
-        self.behind_bytes
+    pub(crate) fn behind_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |waiting| waiting.behind_bytes)
     }
 
     pub(crate) fn push(&mut self, queued: Queued) {
-        self.bytes += queued.message.size();
-        self.list.push_back(queued);
+        let waiting = self.0.get_or_insert_default();
+        waiting.bytes += queued.message.size();
+        waiting.list.push_back(queued);
     }
 
     /// Counts messages that their owner keeps.
-    pub(crate) const fn push_behind(&mut self, messages: u64, bytes: usize) {
-        self.behind += messages;
-        self.behind_bytes += bytes;
+    pub(crate) fn push_behind(&mut self, messages: u64, bytes: usize) {
+        if messages > 0 {
+            let waiting = self.0.get_or_insert_default();
+            waiting.behind += messages;
+            waiting.behind_bytes += bytes;
+        }
     }
 
     /// Takes `messages` of the first ones behind the window into account: they were loaded, or they are gone.
-    pub(crate) const fn forget_behind(&mut self, messages: u64, bytes: usize) {
-        self.behind = self.behind.saturating_sub(messages);
+    pub(crate) fn forget_behind(&mut self, messages: u64, bytes: usize) {
+        let Some(waiting) = &mut self.0 else { return };
+        waiting.behind = waiting.behind.saturating_sub(messages);
         // Without messages there are no bytes, whatever was counted.
-        self.behind_bytes = if self.behind == 0 {
+        waiting.behind_bytes = if waiting.behind == 0 {
             0
         } else {
-            self.behind_bytes.saturating_sub(bytes)
+            waiting.behind_bytes.saturating_sub(bytes)
         };
     }
 
     #[inline]
     pub(crate) fn front(&self) -> Option<&Queued> {
-        self.list.front()
+        self.0.as_ref()?.list.front()
     }
 
     pub(crate) fn pop(&mut self) -> Option<Queued> {
-        let queued = self.list.pop_front()?;
-        self.bytes -= queued.message.size();
-        if self.list.is_empty() && self.list.capacity() > SPARE_MAX {
-            self.list = VecDeque::new();
+        let waiting = self.0.as_mut()?;
+        let queued = waiting.list.pop_front()?;
+        waiting.bytes -= queued.message.size();
+        if waiting.list.is_empty() && waiting.list.capacity() > SPARE_MAX {
+            waiting.list = VecDeque::new();
         }
         Some(queued)
     }
 
     /// Takes out those that `keep` refuses and hands their numbers to `gone`.
     pub(crate) fn retain(&mut self, keep: impl Fn(&Queued) -> bool, mut gone: impl FnMut(u64)) {
-        self.list.retain(|queued| {
+        let Some(waiting) = &mut self.0 else { return };
+        waiting.list.retain(|queued| {
             let kept = keep(queued);
             if !kept {
-                self.bytes -= queued.message.size();
+                waiting.bytes -= queued.message.size();
                 gone(queued.seq);
             }
             kept
         });
     }
 
+    /// Gives memory back if nothing waits.
+    pub(crate) fn shrink(&mut self) {
+        if self.is_empty() {
+            self.0 = None;
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Queued> {
-        self.list.iter()
+        self.0.iter().flat_map(|waiting| &waiting.list)
     }
 }

@@ -8,10 +8,12 @@ use std::collections::VecDeque;
 
 use broker_types::PacketId;
 
+use crate::Seldom;
+
 /// The identifiers of one Session. Costs nothing while empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReceivedIds {
-    ids: VecDeque<Received>,
+    ids: Seldom<VecDeque<Received>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ impl ReceivedIds {
     /// Returns an empty set.
     #[must_use]
     pub const fn new() -> Self {
-        Self { ids: VecDeque::new() }
+        Self { ids: Seldom::new() }
     }
 
     /// Tells whether a message with `id` was accepted and not released.
@@ -75,32 +77,36 @@ impl ReceivedIds {
     pub(crate) fn begin(&mut self, id: PacketId) {
         if let Err(place) = self.find(id) {
             let stage = Stage::Looked;
-            self.ids.insert(place, Received { id, stage });
+            self.ids.make().insert(place, Received { id, stage });
         }
     }
 
     /// Remembers that a message has come further.
     pub(crate) fn advance(&mut self, id: PacketId, stage: Stage) {
         if let Ok(place) = self.find(id) {
-            self.ids[place].stage = stage;
+            self.ids.make()[place].stage = stage;
         }
     }
 
     /// Forgets `id`: the message was released or refused.
     pub(crate) fn remove(&mut self, id: PacketId) {
         if let Ok(place) = self.find(id) {
-            self.ids.remove(place);
+            self.ids.make().remove(place);
         }
     }
 
     /// The connection is gone: forgets the messages that nobody accepted, and goes on remembering those whose release nobody
     /// confirmed.
     pub(crate) fn settle(&mut self) {
-        self.ids.retain(|received| received.stage != Stage::Looked);
-        for received in &mut self.ids {
+        let Some(ids) = self.ids.made() else { return };
+        ids.retain(|received| received.stage != Stage::Looked);
+        for received in &mut *ids {
             received.stage = Stage::Accepted;
         }
-        self.ids.shrink_to_fit();
+        ids.shrink_to_fit();
+        if ids.is_empty() {
+            self.ids = Seldom::new();
+        }
     }
 
     #[inline]

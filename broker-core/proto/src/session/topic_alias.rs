@@ -4,21 +4,23 @@
 use broker_types::{TopicName, TopicRef};
 
 use super::ProtocolError;
+use crate::Seldom;
 
 /// What the Client's aliases stand for. Grows as far as the Client uses it, at most to the Topic Alias Maximum.
 #[derive(Debug, Default)]
 pub(crate) struct IncomingAliases {
-    topics: Vec<Option<TopicName>>,
+    topics: Seldom<Vec<Option<TopicName>>>,
 }
 
 impl IncomingAliases {
     /// Lets `alias`, which is not 0 and not above the maximum, stand for `topic`. Allocates only for a new topic.
     pub(crate) fn set(&mut self, alias: u16, topic: TopicRef<'_>) {
         let index = usize::from(alias) - 1;
-        if index >= self.topics.len() {
-            self.topics.resize_with(index + 1, || None);
+        let topics = self.topics.make();
+        if index >= topics.len() {
+            topics.resize_with(index + 1, || None);
         }
-        let known = &mut self.topics[index];
+        let known = &mut topics[index];
         if known.as_ref().is_none_or(|known| known.as_ref() != topic) {
             *known = Some(topic.to_owned());
         }

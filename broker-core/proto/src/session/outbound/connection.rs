@@ -42,6 +42,11 @@ impl Connection {
     }
 
     #[inline]
+    pub(super) const fn outbox_bytes_max(&self) -> usize {
+        self.outbox_bytes_max
+    }
+
+    #[inline]
     pub(super) fn is_full(&self, out: &WriteBuf) -> bool {
         out.len() >= self.outbox_bytes_max
     }

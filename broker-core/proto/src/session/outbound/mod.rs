@@ -33,34 +33,35 @@ pub use self::delivery::{Delivered, Delivery, DropReason, OutboundLimits, Peer, 
 use super::inflight::{Inflight, Phase, Slot};
 use super::queue::{DropPolicy, Queue, Queued, Terms};
 use crate::outgoing::Outgoing;
+use crate::seldom::Seldom;
 use crate::stored::{Stored, remaining_expiry};
 use crate::write_buf::WriteBuf;
 
 /// The sending half of a Session.
 #[derive(Debug)]
 pub struct Outbound {
-    limits: OutboundLimits,
+    limits: Arc<OutboundLimits>,
     connection: Option<Connection>,
     inflight: Inflight,
     /// What a new connection must get again, in order; before the queue.
-    resend: VecDeque<PacketId>,
+    resend: Seldom<VecDeque<PacketId>>,
     queue: Queue,
     next_seq: u64,
-    records: VecDeque<Record>,
+    records: Seldom<VecDeque<Record>>,
 }
 
 impl Outbound {
-    /// Returns the sending half of a new Session, not connected.
+    /// Returns the sending half of a new Session, not connected. Sessions may share their limits.
     #[must_use]
-    pub const fn new(limits: OutboundLimits) -> Self {
+    pub fn new(limits: impl Into<Arc<OutboundLimits>>) -> Self {
         Self {
-            limits,
+            limits: limits.into(),
             connection: None,
             inflight: Inflight::new(),
-            resend: VecDeque::new(),
-            queue: Queue::new(),
+            resend: Seldom::new(),
+            queue: Queue::default(),
             next_seq: 0,
-            records: VecDeque::new(),
+            records: Seldom::new(),
         }
     }
 
@@ -245,13 +246,26 @@ impl Outbound {
 
     /// Returns the next change that a durable store must know; nothing unless the Session is recorded.
     pub fn poll_record(&mut self) -> Option<Record> {
-        self.records.pop_front()
+        self.records.made()?.pop_front()
     }
 
     /// Tells whether a Client is connected.
     #[must_use]
     pub const fn is_connected(&self) -> bool {
         self.connection.is_some()
+    }
+
+    /// Returns how many bytes the buffer to the Client may hold before nothing is added; 0 when it isn't connected.
+    #[must_use]
+    pub fn outbox_bytes_max(&self) -> usize {
+        self.connection.as_ref().map_or(0, Connection::outbox_bytes_max)
+    }
+
+    /// Tells whether nothing may be added to the buffer to the Client.
+    #[inline]
+    #[must_use]
+    pub fn is_full(&self, out: &WriteBuf) -> bool {
+        out.len() >= self.outbox_bytes_max()
     }
 
     /// Tells whether something waits to be sent or sent again.
@@ -280,7 +294,7 @@ impl Outbound {
 
     /// Returns the bytes of topic, payload and properties that wait.
     #[must_use]
-    pub const fn queued_bytes(&self) -> usize {
+    pub fn queued_bytes(&self) -> usize {
         self.queue.bytes()
     }
 
@@ -291,8 +305,8 @@ impl Outbound {
     }
 
     /// Sets other bounds. What is beyond them already stays; those of a connection hold from the next one on.
-    pub const fn set_limits(&mut self, limits: OutboundLimits) {
-        self.limits = limits;
+    pub fn set_limits(&mut self, limits: impl Into<Arc<OutboundLimits>>) {
+        self.limits = limits.into();
     }
 
     /// Returns the first message that waits if it may leave, after dropping those before it whose time is over.
@@ -338,7 +352,7 @@ impl Outbound {
             queued_messages_max: messages_max,
             queued_bytes_max: bytes_max,
             ..
-        } = self.limits;
+        } = *self.limits;
         let mut dropped = 0;
         while self.queue.messages() >= messages_max || self.queue.bytes() + size > bytes_max {
             match self.limits.drop {
@@ -373,7 +387,7 @@ impl Outbound {
         let (recorded, records) = (self.limits.recorded, &mut self.records);
         self.queue.retain(keep, |seq| {
             if recorded {
-                records.push_back(Record::Finished { seq });
+                records.make().push_back(Record::Finished { seq });
             }
         });
         before - self.queue.in_memory()
@@ -382,7 +396,7 @@ impl Outbound {
     #[inline]
     fn record(&mut self, record: Record) {
         if self.limits.recorded {
-            self.records.push_back(record);
+            self.records.make().push_back(record);
         }
     }
 }

@@ -9,6 +9,7 @@ use broker_types::{PacketId, QoS, ReasonCode, Timestamp};
 use super::connection::Connection;
 use super::{Outbound, OutboundLimits, Peer, Pumped};
 use crate::AckKind;
+use crate::seldom::Seldom;
 use crate::session::OutboundSnapshot;
 use crate::session::inflight::{Phase, Slot};
 use crate::stored::{Stored, remaining_expiry};
@@ -26,6 +27,10 @@ impl Outbound {
     /// As [`Self::connect`], but nothing is sent yet: for an owner that looks at each message with [`Self::next_ready`].
     pub fn connect_held(&mut self, peer: &Peer) {
         self.connection = Some(Connection::new(peer, &self.limits));
+        self.resend = Seldom::new();
+        if self.inflight.len() == 0 {
+            return;
+        }
         let mut again: Vec<_> = self
             .inflight
             .iter_mut()
@@ -35,19 +40,21 @@ impl Outbound {
             })
             .collect();
         again.sort_unstable();
-        self.resend = again.into_iter().map(|(_, id)| id).collect();
+        self.resend.make().extend(again.into_iter().map(|(_, id)| id));
     }
 
     /// The connection ended. What was under way stays so; QoS 0 messages that wait are dropped (unless `queue_qos0`),
     /// and so is what the Client knew of Topic Aliases. Returns how many messages were dropped.
     pub fn disconnect(&mut self) -> usize {
         self.connection = None;
-        self.resend = VecDeque::new();
+        self.resend = Seldom::new();
         self.inflight.shrink();
-        if self.limits.queue_qos0 {
-            return 0;
-        }
-        self.retain_queued(|queued| queued.terms.qos != QoS::AtMostOnce)
+        let dropped = match self.limits.queue_qos0 {
+            true => 0,
+            false => self.retain_queued(|queued| queued.terms.qos != QoS::AtMostOnce),
+        };
+        self.queue.shrink();
+        dropped
     }
 
     /// Takes out the messages of Shared Subscriptions that another member may get, in order: those that wait, and with
@@ -93,7 +100,7 @@ impl Outbound {
     /// Returns a sending half that continues from `snapshot`, not connected. Of two messages with the same Packet
     /// Identifier the second is left out.
     #[must_use]
-    pub fn restore(limits: OutboundLimits, snapshot: OutboundSnapshot) -> Self {
+    pub fn restore(limits: impl Into<Arc<OutboundLimits>>, snapshot: OutboundSnapshot) -> Self {
         let mut outbound = Self::new(limits);
         outbound.next_seq = snapshot.next_seq;
         outbound.inflight.set_position(snapshot.next_packet_id);
@@ -125,7 +132,7 @@ impl Outbound {
                     self.finish(id);
                 }
             }
-            self.resend.pop_front();
+            self.resend.made().map(VecDeque::pop_front);
         }
         pumped
     }
