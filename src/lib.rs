@@ -13,6 +13,9 @@ pub mod config_file;
 #[cfg(feature = "config")]
 pub mod trial;
 
+#[cfg(feature = "testkit")]
+pub mod testkit;
+
 pub use broker_core::*;
 pub use broker_types as types;
 pub use plugin_api::{self, Plugin};
@@ -23,3 +26,8 @@ pub use plugin_host_native as native;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So are those of the guide for embedders.
+#[cfg(all(doctest, feature = "testkit"))]
+#[doc = include_str!("../docs/embedding.md")]
+struct Embedding;

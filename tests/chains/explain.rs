@@ -68,7 +68,7 @@ impl Whim {
     fn mood(&self, hook: Hook, about: &str) -> Chance {
         self.called
             .lock()
-            .unwrap()
+            .expect("it fits")
             .push(format!("{} {hook} {about}", self.seed));
         chance_of(self.seed, &format!("{hook} {about}"))
     }
@@ -174,7 +174,7 @@ impl Subscribe for Whim {
     async fn subscribe(&self, _: &Cx<'_>, edit: &mut SubscribeEdit) -> Result<SubscribeFlow, Fault> {
         let mut mood = self.mood(Hook::Subscribe, edit.filter.filter.as_str());
         if mood.one_in(3) {
-            edit.filter = SubscriptionFilter::parse(mood.of(FILTERS)).unwrap();
+            edit.filter = SubscriptionFilter::parse(mood.of(FILTERS)).expect("it fits");
         }
         if mood.one_in(3) {
             edit.max_qos = QoS::AtMostOnce;
@@ -197,11 +197,11 @@ impl Publish for Whim {
             patch.payload = Some(format!("{payload}+").into());
         }
         if mood.one_in(4) {
-            patch.topic = Some(TopicName::new(mood.of(TOPICS)).unwrap());
+            patch.topic = Some(TopicName::new(mood.of(TOPICS)).expect("it fits"));
         }
         if mood.one_in(5) {
             patch.emitted.push(Message::new(
-                TopicName::new(mood.of(TOPICS)).unwrap(),
+                TopicName::new(mood.of(TOPICS)).expect("it fits"),
                 format!("{payload}!"),
             ));
         }
@@ -243,7 +243,7 @@ fn chain(seed: u64, called: &Arc<Mutex<Vec<String>>>) -> Chain {
             authenticate: has(0).then(|| whim.clone() as Arc<dyn Authenticate>),
             publish: has(1).then(|| Scoped {
                 filters: match chance.one_in(2) {
-                    true => vec![TopicFilter::new(chance.of(FILTERS)).unwrap()],
+                    true => vec![TopicFilter::new(chance.of(FILTERS)).expect("it fits")],
                     false => Vec::new(),
                 },
                 ..Scoped::everywhere(whim.clone() as Arc<dyn Publish>)
@@ -353,15 +353,15 @@ async fn explain(rehearsal: &mut Rehearsal, request: &Request) -> (Explained, Se
     let act = match &request.act {
         Wanted::Connect => Act::Connect,
         Wanted::Publish(topic, qos, payload) => Act::Publish(Message {
-            qos: QoS::from_bits(*qos).unwrap(),
-            ..Message::new(TopicName::new(*topic).unwrap(), payload.clone())
+            qos: QoS::from_bits(*qos).expect("it fits"),
+            ..Message::new(TopicName::new(*topic).expect("it fits"), payload.clone())
         }),
         Wanted::Subscribe(filters, qos) => {
             let filters = filters.iter().map(|filter| (*filter).to_owned()).collect();
-            Act::Subscribe(filters, QoS::from_bits(*qos).unwrap())
+            Act::Subscribe(filters, QoS::from_bits(*qos).expect("it fits"))
         }
     };
-    let explained = rehearsal.explain(actor, act).await.unwrap();
+    let explained = rehearsal.explain(actor, act).await.expect("it fits");
     let mut seen = Seen {
         connack: explained.connack.map(|reason| code_of(request.version, reason)),
         answer: None,
@@ -471,22 +471,28 @@ async fn what_is_explained_is_what_happens() {
     for seed in 0..CHAINS {
         let (rehearsed, called_there) = builder(seed);
         let (running, called_here) = builder(seed);
-        let mut rehearsal = rehearsed.rehearse().await.unwrap();
-        let broker = running.start().await.unwrap();
-        let mut observer = Connect::new(broker.addr("watch").unwrap(), Version::V311, "observer").connect();
+        let mut rehearsal = rehearsed.rehearse().await.expect("it fits");
+        let broker = running.start().await.expect("it fits");
+        let mut observer =
+            Connect::new(broker.addr("watch").expect("it fits"), Version::V311, "observer").connect();
         observer.subscribe("#", 0);
         observer.subscribe("$x/#", 0);
         let mut chance = Chance(seed ^ 0x5EED);
         for number in 0..REQUESTS {
             let request = request(&mut chance, number);
             let (explained, expected) = explain(&mut rehearsal, &request).await;
-            let got = on_the_wire(broker.addr("main").unwrap(), &mut observer, number, &request);
+            let got = on_the_wire(
+                broker.addr("main").expect("it fits"),
+                &mut observer,
+                number,
+                &request,
+            );
             assert_eq!(
                 got, expected,
                 "chain {seed}, request {number}: {request:?}\n{explained:#?}"
             );
-            let there = std::mem::take(&mut *called_there.lock().unwrap());
-            let here = std::mem::take(&mut *called_here.lock().unwrap());
+            let there = std::mem::take(&mut *called_there.lock().expect("it fits"));
+            let here = std::mem::take(&mut *called_here.lock().expect("it fits"));
             assert_eq!(there, here, "chain {seed}, request {number}: {request:?}");
             let turns = explained.turns.iter().filter(|turn| turn.said != Said::PassedBy);
             // An authorizer is one call for all filters, but is seen once for each.
@@ -532,13 +538,17 @@ fn said(explained: &Explained) -> Vec<String> {
 
 async fn rehearse(chain: Chain) -> Rehearsal {
     let listener = Listener::tcp("127.0.0.1:0").name("main").with_chain(chain);
-    Broker::builder().listener(listener).rehearse().await.unwrap()
+    Broker::builder()
+        .listener(listener)
+        .rehearse()
+        .await
+        .expect("it fits")
 }
 
 fn message(topic: &str) -> Act {
     Act::Publish(Message {
         qos: QoS::AtLeastOnce,
-        ..Message::new(TopicName::new(topic).unwrap(), "21.5")
+        ..Message::new(TopicName::new(topic).expect("it fits"), "21.5")
     })
 }
 
@@ -557,12 +567,15 @@ async fn each_call_is_told_with_its_verdict_and_its_changes() {
         )
         .on_publish("ours/#", |_, message| {
             message.set_payload("70.7");
-            message.emit(Message::new(TopicName::new("log").unwrap(), "seen"));
+            message.emit(Message::new(TopicName::new("log").expect("it fits"), "seen"));
             Flow::Continue
         });
     let mut rehearsal = rehearse(chain).await;
     let who = || Actor::new("main").username("x").password("secret");
-    let explained = rehearsal.explain(who(), message("ours/temp")).await.unwrap();
+    let explained = rehearsal
+        .explain(who(), message("ours/temp"))
+        .await
+        .expect("it fits");
     assert_eq!(
         said(&explained),
         [
@@ -587,7 +600,10 @@ async fn each_call_is_told_with_its_verdict_and_its_changes() {
     );
     assert_eq!(delivery.emitted.len(), 1);
 
-    let explained = rehearsal.explain(who(), message("theirs/temp")).await.unwrap();
+    let explained = rehearsal
+        .explain(who(), message("theirs/temp"))
+        .await
+        .expect("it fits");
     let Outcome::Published(delivery) = &explained.outcome else {
         panic!("{explained:?}")
     };
@@ -599,7 +615,7 @@ async fn each_call_is_told_with_its_verdict_and_its_changes() {
     let explained = rehearsal
         .explain(who().password("wrong"), message("ours/temp"))
         .await
-        .unwrap();
+        .expect("it fits");
     assert!(matches!(explained.outcome, Outcome::Refused), "{explained:?}");
     assert_eq!(explained.connack, Some(ReasonCode::BadUserNameOrPassword));
     rehearsal.end().await;
@@ -621,7 +637,7 @@ async fn a_client_can_be_taken_for_who_it_says_it_is() {
     let assumed = Actor::new("main")
         .username("dev7")
         .assumed(vec![("role".into(), "sensor".into())]);
-    let explained = rehearsal.explain(assumed, message("a")).await.unwrap();
+    let explained = rehearsal.explain(assumed, message("a")).await.expect("it fits");
     assert_eq!(
         said(&explained),
         [
@@ -659,7 +675,10 @@ async fn who_fails_or_is_passed_by_is_told_too() {
         .plugin(broken)
         .plugin(slow);
     let mut rehearsal = rehearse(chain).await;
-    let explained = rehearsal.explain(Actor::new("main"), message("a")).await.unwrap();
+    let explained = rehearsal
+        .explain(Actor::new("main"), message("a"))
+        .await
+        .expect("it fits");
     assert_eq!(
         said(&explained),
         [

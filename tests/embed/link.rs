@@ -120,6 +120,34 @@ fn it_passes_the_chain() {
     client(&broker, "stranger").refused(0x86);
 }
 
+/// With credentials, authenticators decide.
+#[test]
+fn it_may_log_in_like_anybody_else() {
+    let chain = Chain::new().authenticate(|request| match (request.username, request.password) {
+        (Some("anna"), Some(b"secret")) => AuthVerdict::allow(),
+        _ => AuthVerdict::bad_credentials(),
+    });
+    let broker = start(with_chain(chain));
+    block_on(async {
+        let link = broker.handle().link("a").login("anna", "secret").connect().await;
+        let link = link.expect("the password is right");
+        let found = broker.handle().client("a").expect("it is connected");
+        assert_eq!(found.username.as_deref(), Some("anna"));
+        drop(link);
+        let wrong = broker
+            .handle()
+            .link("b")
+            .unrestricted()
+            .login("anna", "guess")
+            .connect()
+            .await;
+        assert_eq!(
+            wrong.err(),
+            Some(LinkError::Refused(ReasonCode::BadUserNameOrPassword))
+        );
+    });
+}
+
 /// Nothing is lost and nothing piles up when the program is slow: at most its Receive Maximum is out, the rest waits in the
 /// Session.
 #[test]

@@ -21,17 +21,29 @@ const COMMANDS: usize = 64;
 const DELIVERIES: usize = 64;
 
 /// A link before it is connected. See [`Handle::link`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "nothing happens before `connect`"]
 pub struct LinkBuilder {
     handle: Handle,
-    pub(super) client_id: String,
+    client_id: String,
     listener: Option<String>,
-    identity: Identity,
-    pub(super) clean_start: bool,
-    pub(super) session_expiry: u32,
-    pub(super) receive_maximum: u16,
-    pub(super) will: Option<(Message, u32)>,
+    /// `None`: authenticators say who it is.
+    identity: Option<Identity>,
+    login: (Option<String>, Option<Vec<u8>>),
+    clean_start: bool,
+    session_expiry: u32,
+    receive_maximum: u16,
+    will: Option<(Message, u32)>,
+}
+
+impl std::fmt::Debug for LinkBuilder {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LinkBuilder")
+            .field("client_id", &self.client_id)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Handle {
@@ -42,7 +54,8 @@ impl Handle {
             handle: self.clone(),
             client_id: client_id.into(),
             listener: None,
-            identity: Identity::default(),
+            identity: Some(Identity::default()),
+            login: (None, None),
             clean_start: true,
             session_expiry: 0,
             receive_maximum: 1024,
@@ -60,13 +73,21 @@ impl LinkBuilder {
 
     /// Has this user name. Plugins see it as that of an authenticated client. Default: none.
     pub fn username(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.identity.username = Some(name.into());
+        self.identity.get_or_insert_default().username = Some(name.into());
+        self
+    }
+
+    /// Shows a user name and a password, and lets the chain's authenticators decide about them, as for any other client. What
+    /// [`Self::username`] and [`Self::unrestricted`] say no longer holds.
+    pub fn login(mut self, username: impl Into<String>, password: impl Into<Vec<u8>>) -> Self {
+        self.login = (Some(username.into()), Some(password.into()));
+        self.identity = None;
         self
     }
 
     /// Is asked for by no authorizer, also when messages are delivered to it. Other plugins still see what it does. Default: no.
     pub fn unrestricted(mut self) -> Self {
-        self.identity.unrestricted = true;
+        self.identity.get_or_insert_default().unrestricted = true;
         self
     }
 
@@ -131,6 +152,8 @@ impl LinkBuilder {
         connect.session_expiry = self.session_expiry;
         connect.receive_maximum = self.receive_maximum;
         connect.keep_alive = 0;
+        connect.username = self.login.0.as_deref();
+        connect.password = self.login.1.as_deref();
         connect.user = UserBlock::EMPTY;
         if let Some((will, delay)) = &self.will {
             connect.will = Some(Will {
@@ -151,7 +174,7 @@ impl LinkBuilder {
     /// Opens the connection, on the shard that will also drive it.
     fn open(&self, shard: &Rc<Shard>, listener: &Arc<ListenerState>) -> crate::net::LocalStream {
         let (end, stream) = pipe();
-        let origin = Origin::brought(PeerInfo::default(), Some(self.identity.clone()));
+        let origin = Origin::brought(PeerInfo::default(), self.identity.clone());
         connection::admit(shard, listener, Carrier::Local(end), origin);
         stream
     }
