@@ -1,10 +1,12 @@
 //! From a checked configuration to a broker that can be started: loads the plugins, puts the chains together, names the
 //! listeners. Decides nothing; what is wrong with a configuration was told before.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use broker_core::{
-    Bind, BridgeSpec, Broker, BrokerBuilder, Chain, Hook, HookSet, Listener, OnFault, Use, memory_total,
+    Bind, BridgeSpec, Broker, BrokerBuilder, Chain, Hook, HookSet, Listener, OnFault, PluginInUse, Use,
+    memory_total,
 };
 use plugin_api::{LoadError, Plugin, PluginLoader};
 use plugin_services::{Allowed, HttpClients, granted};
@@ -31,9 +33,21 @@ pub struct AssembleError {
 /// # Errors
 /// Every plugin that can't be loaded.
 pub async fn assemble(settings: &Settings, loaders: &Loaders) -> Result<BrokerBuilder, Vec<AssembleError>> {
+    let assembled = assemble_with(settings, loaders, None).await?;
+    Ok(assembled.0)
+}
+
+/// As [`assemble`], for a broker that runs if there is a `present`: with its plugins where nothing about them has changed, and
+/// without a store, which stays the one it has. Returns the plugins that the builder has.
+pub(crate) async fn assemble_with(
+    settings: &Settings,
+    loaders: &Loaders,
+    present: Option<&Plugins>,
+) -> Result<(BrokerBuilder, Plugins), Vec<AssembleError>> {
     let instances = &settings.instances;
     let http = HttpClients::default();
-    let plugins = load_all(instances, loaders, &http).await?;
+    let placed = load_all(instances, loaders, &http, present).await?;
+    let plugins: Vec<_> = { placed.0.iter() }.map(|placed| placed.plugin.clone()).collect();
     let limits = settings.broker_limits;
     let mut builder = Broker::builder()
         .shared_strategy(settings.shared_strategy)
@@ -43,7 +57,7 @@ pub async fn assemble(settings: &Settings, loaders: &Loaders) -> Result<BrokerBu
     if let Some(bytes) = memory_max(limits.memory_max) {
         builder = builder.memory_max(bytes);
     }
-    if let Some(instance) = &settings.store {
+    if let Some(instance) = settings.store.as_ref().filter(|_| present.is_none()) {
         let store = load(instance, loaders, &http).await.map_err(|source| {
             vec![AssembleError {
                 name: instance.name.clone(),
@@ -77,7 +91,7 @@ pub async fn assemble(settings: &Settings, loaders: &Loaders) -> Result<BrokerBu
         }
         builder = builder.bridge(spec);
     }
-    Ok(builder)
+    Ok((builder, placed))
 }
 
 /// Returns the bytes that are meant; `None`: nobody knows what the machine has.
@@ -88,27 +102,111 @@ fn memory_max(size: MemorySize) -> Option<u64> {
     }
 }
 
+/// The plugins of a configuration, each with what it was made from.
+#[derive(Clone, Default)]
+pub(crate) struct Plugins(Vec<Placed>);
+
+#[derive(Clone)]
+struct Placed {
+    instance: Instance,
+    /// A hash of its file, if it came from one.
+    content: Option<u64>,
+    plugin: Arc<dyn Plugin>,
+    /// It isn't what `instance` describes: that one was swapped back, and this is the one before.
+    failed: bool,
+}
+
+impl Plugins {
+    /// Takes for each plugin that was swapped back the one that is in its place. Returns the names of these.
+    pub(crate) fn follow(&mut self, in_use: &[PluginInUse]) -> Vec<String> {
+        let mut swapped_back = Vec::new();
+        for placed in &mut self.0 {
+            let is_in_use = in_use
+                .iter()
+                .any(|used| Arc::ptr_eq(&used.plugin, &placed.plugin));
+            let by_name = in_use.iter().find(|used| *used.name == *placed.instance.name);
+            if let (false, Some(used)) = (is_in_use, by_name) {
+                placed.plugin = used.plugin.clone();
+                placed.failed = true;
+            }
+            if placed.failed {
+                swapped_back.push(placed.instance.name.clone());
+            }
+        }
+        self.0.retain(|placed| {
+            in_use
+                .iter()
+                .any(|used| Arc::ptr_eq(&used.plugin, &placed.plugin))
+        });
+        swapped_back
+    }
+
+    /// Tells whether the plugin `name` is one that was put back.
+    pub(crate) fn has_failed(&self, name: &str) -> bool {
+        self.0
+            .iter()
+            .any(|placed| placed.failed && placed.instance.name == name)
+    }
+
+    /// Returns those that were in `before` too, with their names and options.
+    pub(crate) fn kept<'a>(
+        &'a self,
+        before: &'a Self,
+    ) -> impl Iterator<Item = (&'a str, &'a Arc<dyn Plugin>, &'a str)> {
+        let was_there =
+            |plugin: &Arc<dyn Plugin>| before.0.iter().any(|placed| Arc::ptr_eq(&placed.plugin, plugin));
+        { self.0.iter() }
+            .filter(move |placed| !placed.failed && was_there(&placed.plugin))
+            .map(|placed| (&*placed.instance.name, &placed.plugin, &*placed.instance.options))
+    }
+
+    fn find(&self, instance: &Instance, content: Option<u64>) -> Option<Placed> {
+        let mut all = self.0.iter();
+        all.find(|placed| placed.instance == *instance && placed.content == content)
+            .cloned()
+    }
+}
+
 async fn load_all(
     instances: &[Instance],
     loaders: &Loaders,
     http: &HttpClients,
-) -> Result<Vec<Arc<dyn Plugin>>, Vec<AssembleError>> {
+    present: Option<&Plugins>,
+) -> Result<Plugins, Vec<AssembleError>> {
     let mut plugins = Vec::new();
     let mut errors = Vec::new();
     for instance in instances {
+        let content = content(instance, loaders);
+        if let Some(placed) = present.and_then(|present| present.find(instance, content)) {
+            plugins.push(placed);
+            continue;
+        }
         match load(instance, loaders, http).await {
-            Ok(plugin) => plugins.push(plugin),
+            Ok(plugin) => plugins.push(Placed {
+                instance: instance.clone(),
+                content,
+                plugin,
+                failed: false,
+            }),
             Err(source) => errors.push(AssembleError {
                 name: instance.name.clone(),
                 source,
             }),
         }
     }
-    if errors.is_empty() {
-        Ok(plugins)
-    } else {
-        Err(errors)
+    match errors.is_empty() {
+        true => Ok(Plugins(plugins)),
+        false => Err(errors),
     }
+}
+
+/// Returns a hash of what is in the file of an instance: enough to see that it has changed.
+fn content(instance: &Instance, loaders: &Loaders) -> Option<u64> {
+    let loader = loaders.iter().find(|loader| loader.kind() == instance.loader)?;
+    let bytes = std::fs::read(loader.file(&instance.source)?).ok()?;
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 async fn load(

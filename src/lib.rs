@@ -11,6 +11,8 @@ pub mod builtin;
 #[cfg(feature = "config")]
 pub mod config_file;
 #[cfg(feature = "config")]
+pub mod reload;
+#[cfg(feature = "config")]
 pub mod trial;
 
 #[cfg(feature = "testkit")]

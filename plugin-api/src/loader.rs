@@ -74,6 +74,13 @@ pub trait PluginLoader: Send + Sync {
     /// Checks options without making a plugin: for `jackfield check`.
     async fn check(&self, source: &PluginSource, options: &str) -> Result<(), LoadError>;
 
+    /// Returns the file that a plugin comes from, so that one can see whether it has changed; `None`: from no file, or it
+    /// can't be found.
+    fn file(&self, source: &PluginSource) -> Option<PathBuf> {
+        let _ = source;
+        None
+    }
+
     /// Makes a plugin. `name` is the instance's name in the configuration, `options` a JSON object.
     async fn load(
         &self,

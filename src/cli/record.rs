@@ -110,6 +110,10 @@ impl PluginLoader for RecordingLoader {
         self.loader.check(source, options).await
     }
 
+    fn file(&self, source: &PluginSource) -> Option<PathBuf> {
+        self.loader.file(source)
+    }
+
     async fn load(
         &self,
         name: &str,

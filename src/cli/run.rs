@@ -5,18 +5,21 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use jackfield::assemble::assemble;
 use jackfield::config_file::{self, ListenerSettings, Settings};
+use jackfield::reload::{Configured, Refused, Watch};
 use jackfield::{Broker, StartError, StartProblem};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::{Exit, Failure, Outcome};
+use super::logging::Logging;
 use super::output;
 use super::record::{Recordings, Wish, wish};
 use super::source::{Overrides, flag, listen, loaders, runtime};
 
 /// How long clients have to take what waits for them when the broker ends.
 const GOODBYE: Duration = Duration::from_secs(10);
+/// How often files that are watched are looked at.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// `jackfield run`.
 #[derive(Debug, Args)]
@@ -29,6 +32,9 @@ pub(crate) struct Run {
     listen: Vec<String>,
     #[command(flatten)]
     overrides: Overrides,
+    /// Reload when the configuration or a plugin's file has changed, as SIGHUP does
+    #[arg(short, long)]
+    watch: bool,
     /// Write down what a plugin is asked and says, for `jackfield plugin replay`; FILE must not be there yet
     #[arg(long, value_name = "NAME=FILE", value_parser = wish)]
     record: Vec<Wish>,
@@ -62,7 +68,7 @@ impl Run {
             })?;
             let names = loaded.settings.instances.iter();
             recordings.open(&self.record, names.map(|instance| instance.name.as_str()))?;
-            super::logging::start(&loaded.settings.log);
+            let logging = super::logging::start(&loaded.settings.log);
             for warning in loaded.report.iter() {
                 let place = warning.place.as_ref().map(ToString::to_string);
                 tracing::warn!(code = %warning.code, place, "{}", warning.message);
@@ -70,15 +76,32 @@ impl Run {
             raise_file_limit();
             // Before anybody is told that the broker is there: a signal that came sooner would end it like any program.
             let mut signals = Signals::new()?;
-            let builder = assemble(&loaded.settings, &loaders).await.map_err(|errors| {
-                let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
-                Failure::new(Exit::Configuration, texts.join("\njackfield: "))
-            })?;
+            let (mut configured, builder) =
+                Configured::of(sources, loaders, loaded)
+                    .await
+                    .map_err(|refused| {
+                        let text = match &refused {
+                            Refused::Plugins(errors) => lines(errors),
+                            other => other.to_string(),
+                        };
+                        Failure::new(Exit::Configuration, text)
+                    })?;
             let broker = builder.start().await.map_err(|error| start_failure(&error))?;
             let unconfigured = self.config.is_none() && self.listen.is_empty();
-            greet(&broker, unconfigured && is_for_trying(&loaded.settings));
-            // Not within the record: what isn't logged isn't evaluated.
-            let signal = signals.next().await;
+            greet(&broker, unconfigured && is_for_trying(configured.settings()));
+            let mut watch = self.watch.then(|| configured.watch());
+            let signal = loop {
+                match signals.next(watch.as_mut()).await {
+                    Call::End(signal) => break signal,
+                    Call::Reload(why) => {
+                        let reloaded = reload(&mut configured, &broker, &logging, why).await;
+                        // What was refused is looked at again when it has changed.
+                        if let Some(watch) = watch.as_mut().filter(|_| reloaded) {
+                            *watch = configured.watch();
+                        }
+                    }
+                }
+            };
             tracing::info!(signal, "stopping");
             stop(broker, &mut signals).await
         })
@@ -107,8 +130,43 @@ fn greet(broker: &Broker, only_tried: bool) {
     }
 }
 
-/// The signals that end the broker. SIGHUP would end the program; it is what other brokers reload for, so it is answered
-/// instead.
+/// What the program is called upon to do.
+enum Call {
+    /// End, because of this signal.
+    End(&'static str),
+    /// Read the configuration again, because of this.
+    Reload(&'static str),
+}
+
+/// Reads the configuration again, and tells what has changed. False: it told what is wrong, and everything goes on as it was.
+async fn reload(configured: &mut Configured, broker: &Broker, logging: &Logging, why: &'static str) -> bool {
+    tracing::info!(why, "reading the configuration again");
+    match configured.reload(&broker.handle()).await {
+        Ok(changed) => {
+            logging.set_levels(&configured.settings().log);
+            for warning in &changed.warnings {
+                tracing::warn!("{warning}");
+            }
+            if !changed.refreshed.is_empty() {
+                let plugins = changed.refreshed.join(", ");
+                tracing::info!(plugins, "their files were read again");
+            }
+            for difference in &changed.differences {
+                tracing::info!("{difference}");
+            }
+            return true;
+        }
+        Err(Refused::Configuration(report)) => {
+            output::report(&report);
+            tracing::error!("not reloaded: the configuration is wrong; everything goes on as it was");
+        }
+        Err(Refused::Broker(_)) => {} // The broker has told.
+        Err(refused) => tracing::error!("not reloaded, everything goes on as it was: {refused}"),
+    }
+    false
+}
+
+/// The signals that the broker heeds.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -128,13 +186,31 @@ impl Signals {
         })
     }
 
-    /// Returns the name of the next that ends the broker.
-    async fn next(&mut self) -> &'static str {
+    /// Waits for the next call, also for a change of the files that are watched.
+    async fn next(&mut self, watch: Option<&mut Watch>) -> Call {
+        let changed = async {
+            match watch {
+                None => std::future::pending().await,
+                Some(watch) => {
+                    while !watch.look() {
+                        tokio::time::sleep(LOOK).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => Call::End("SIGINT"),
+            _ = self.terminate.recv() => Call::End("SIGTERM"),
+            _ = self.hangup.recv() => Call::Reload("SIGHUP"),
+            () = changed => Call::Reload("files have changed"),
+        }
+    }
+
+    /// Waits for the next signal that ends the broker, and returns its name.
+    async fn end(&mut self) -> &'static str {
         loop {
-            tokio::select! {
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.hangup.recv() => tracing::warn!("reloading is not available in this version; nothing was changed"),
+            if let Call::End(signal) = self.next(None).await {
+                return signal;
             }
         }
     }
@@ -144,7 +220,7 @@ impl Signals {
 async fn stop(broker: Broker, signals: &mut Signals) -> Outcome {
     tokio::select! {
         shutdown = broker.shutdown(GOODBYE) => tracing::info!("stopped: {shutdown}"),
-        signal = signals.next() => tracing::warn!(signal, "stopped at once"),
+        signal = signals.end() => tracing::warn!(signal, "stopped at once"),
     }
     Ok(())
 }
@@ -164,12 +240,19 @@ fn start_failure(error: &StartError) -> Failure {
         StartProblem::Bind { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
         _ => false,
     };
-    let texts: Vec<_> = error.problems.iter().map(ToString::to_string).collect();
-    let failure = Failure::new(exit, texts.join("\njackfield: "));
+    let failure = Failure::new(exit, lines(&error.problems));
     if error.problems.iter().any(in_use) {
         return failure.hint("another broker may run already; --listen 1884 takes another port");
     }
     failure
+}
+
+/// Each on a line of its own, as the program tells them.
+fn lines<T: std::fmt::Display>(all: &[T]) -> String {
+    all.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\njackfield: ")
 }
 
 /// Each connection is a file. The system's soft limit is low for the sake of old programs; the hard one is ours to take.

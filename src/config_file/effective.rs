@@ -31,18 +31,21 @@ pub async fn effective(sources: &Sources, loaders: &Loaders) -> Result<Vec<Entry
     let merged: Option<Json> = origins.extract(&mut report);
     report.sort();
     match merged {
-        Some(merged) if !report.has_errors() => {
-            let mut entries = Vec::new();
-            let secrets = Schemas::of(&merged, loaders).await.secrets(&merged);
-            list(&merged, &Path::default(), &origins, &secrets, &mut entries);
-            Ok(entries)
-        }
+        Some(merged) if !report.has_errors() => Ok(entries(&merged, &origins, loaders).await),
         _ => {
             let merged = merged.unwrap_or_default();
             Schemas::of(&merged, loaders).await.hide_in(&mut report, &origins);
             Err(report)
         }
     }
+}
+
+/// Lists every key of `merged`, by name; secrets as `***`.
+pub(super) async fn entries(merged: &Json, origins: &Origins, loaders: &Loaders) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let secrets = Schemas::of(merged, loaders).await.secrets(merged);
+    list(merged, &Path::default(), origins, &secrets, &mut entries);
+    entries
 }
 
 fn list(value: &Json, path: &Path, origins: &Origins, secrets: &[Path], entries: &mut Vec<Entry>) {

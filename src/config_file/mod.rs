@@ -49,6 +49,9 @@ pub(crate) use trials::trial_listener;
 pub use trials::{Expected, ExpectedMessage, ExpectedPayload, Trial};
 pub use when::{Expression, ExpressionError};
 
+use std::path::PathBuf;
+use std::time::SystemTime;
+
 use origins::Origins;
 
 /// A configuration without errors, and the warnings.
@@ -58,6 +61,12 @@ pub struct Loaded {
     pub settings: Settings,
     /// Warnings only.
     pub report: Report,
+    /// Every key that has a value, by name.
+    pub values: Vec<Entry>,
+    /// The files that were read, and the folders in which `include` looked for more.
+    pub files: Vec<PathBuf>,
+    /// When reading them began.
+    pub read_at: SystemTime,
 }
 
 /// Reads and checks a configuration. The loaders are asked which plugins there are and whether their options are right.
@@ -66,9 +75,15 @@ pub struct Loaded {
 /// Everything that is wrong with it, at once. After a syntax error only syntax errors, since what follows one can't be
 /// trusted.
 pub async fn load(sources: &Sources, loaders: &Loaders) -> Result<Loaded, Report> {
+    let read_at = SystemTime::now();
     let mut report = Report::default();
     let layers = sources.read(&mut report)?;
+    let files = sources::files(&layers);
     let origins = Origins::merge(layers, &mut report);
+    let values = match origins.extract(&mut report) {
+        Some(merged) => effective::entries(&merged, &origins, loaders).await,
+        None => Vec::new(),
+    };
     let mut settings = None;
     if let Some(file) = origins.extract::<shape::File>(&mut report) {
         let (resolved, found) = resolve::resolve(&file, &origins, &sources.variables, loaders).await;
@@ -83,7 +98,13 @@ pub async fn load(sources: &Sources, loaders: &Loaders) -> Result<Loaded, Report
             .hide_in(&mut report, &origins);
     }
     match settings {
-        Some(settings) if !report.has_errors() => Ok(Loaded { settings, report }),
+        Some(settings) if !report.has_errors() => Ok(Loaded {
+            settings,
+            report,
+            values,
+            files,
+            read_at,
+        }),
         _ => Err(report),
     }
 }

@@ -123,6 +123,33 @@ impl Sources {
     }
 }
 
+/// Returns the files that these layers come from, and the folders in which they look for more.
+pub(super) fn files(layers: &[Layer]) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for layer in layers {
+        let Origin::File(path) = &layer.origin else {
+            continue;
+        };
+        files.push(path.clone());
+        let folder = path.parent().unwrap_or(FilePath::new(""));
+        if let Some(Kind::Array(patterns)) = layer.tree.get(&Path::of(["include"])).map(|node| &node.kind) {
+            for pattern in patterns {
+                let Kind::Text(pattern) = &pattern.kind else {
+                    continue;
+                };
+                let looked_in = folder.join(pattern);
+                files.extend(
+                    looked_in
+                        .parent()
+                        .filter(|_| pattern.contains('*'))
+                        .map(Into::into),
+                );
+            }
+        }
+    }
+    files
+}
+
 fn read_file(path: &FilePath, report: &mut Report) -> Option<Layer> {
     match fs::read_to_string(path) {
         Ok(text) => Layer::file(path.to_owned(), text)

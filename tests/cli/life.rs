@@ -84,16 +84,6 @@ fn a_signal_stops_it_in_order() {
 }
 
 #[test]
-fn a_hangup_ends_nothing() {
-    let mut broker = Broker::start(&["--listen", ANY]);
-    let mut client = Connect::new(broker.addr(), Version::V5, "a").connect();
-    broker.running.signal(Signal::HUP);
-    broker.running.tells("nothing was changed");
-    client.expect_silence();
-    assert_eq!(broker.stop().code, 0);
-}
-
-#[test]
 fn a_second_broker_on_the_same_port_is_refused() {
     let first = Broker::start(&["--listen", ANY]);
     let second = run(&["--listen", &first.bind]);

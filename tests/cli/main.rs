@@ -13,4 +13,5 @@ mod life;
 mod passwd;
 mod plugin;
 mod program;
+mod reload;
 mod trials;

@@ -13,6 +13,7 @@ use super::plugins::Member;
 use super::steward::{Lingering, Pair, Prepared, Steward, Trial};
 use super::{Altered, Reauthorize, Reload, Reloaded, check};
 use crate::bridge::{self, Bridges};
+use crate::builder::BrokerBuilder;
 use crate::chain::address;
 use crate::engine::core::Core;
 use crate::engine::listener::Entrance;
@@ -61,7 +62,10 @@ impl Steward {
         }
         self.exchange_bridges(bridges_before.as_deref(), plan.bridges, &mut done)
             .await;
-        self.builder = builder.clone();
+        let mut builder = BrokerBuilder::clone(builder);
+        // What it leaves open stays.
+        builder.store = builder.store.or_else(|| self.builder.store.clone());
+        self.builder = Arc::new(builder);
         if first {
             return Reloaded::default();
         }
@@ -132,7 +136,7 @@ impl Steward {
     }
 
     /// Sets the limits of the whole broker. False: they are as they were.
-    fn exchange_settings(&self, builder: &crate::BrokerBuilder) -> bool {
+    fn exchange_settings(&self, builder: &BrokerBuilder) -> bool {
         let (settings, before) = (check::settings(builder, self.seed), self.core.settings());
         if settings == *before {
             return false;

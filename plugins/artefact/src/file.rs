@@ -32,6 +32,13 @@ pub struct Artefact {
 }
 
 impl Artefact {
+    /// Returns where the file is that `source` names, found as [`Self::read`] finds it; `None`: nowhere.
+    #[must_use]
+    pub fn path(source: &PluginSource, folders: &[PathBuf]) -> Option<PathBuf> {
+        let folders: Vec<PathBuf> = folders.iter().chain(&source.folders).cloned().collect();
+        find(Path::new(&source.what), &folders).ok()?
+    }
+
     /// Finds the file that `source` names below one of `folders` or of the source's own folders, reads it once, and holds what was
     /// read to the source's digest and signature. Blocks on the disk.
     ///

@@ -106,6 +106,10 @@ impl PluginLoader for NativeLoader {
         Ok(self.library(source)?.info.clone())
     }
 
+    fn file(&self, source: &PluginSource) -> Option<PathBuf> {
+        Artefact::path(source, &self.folders)
+    }
+
     async fn check(&self, source: &PluginSource, options: &str) -> Result<(), LoadError> {
         self.library(source)?.check(options).map_err(wrong_options)
     }
