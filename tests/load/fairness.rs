@@ -27,17 +27,17 @@ fn a_flood_does_not_starve_a_trickle() {
     let flood = Flood::start(&broker, "flood", PAYLOAD, true);
     eventually(|| flood.taken() > 0);
 
-    let mut passes: Vec<_> = (0..TRIES).map(|number| {
-        let before = flood.taken();
-        publisher.publish("trickle", format!("{number}"), 1);
-        receiver.expect_publish("trickle", format!("{number}"));
-        flood.taken() - before
-    });
-    let least = passes.min().expect("there were tries");
-    assert!(
-        least < PASSES_MAX,
-        "{least} bytes of the flood passed at the least"
-    );
+    let mut passes: Vec<_> = (0..TRIES)
+        .map(|number| {
+            let before = flood.taken();
+            publisher.publish("trickle", format!("{number}"), 1);
+            receiver.expect_publish("trickle", format!("{number}"));
+            flood.taken() - before
+        })
+        .collect();
+    passes.sort_unstable();
+    let passes = passes[TRIES / 4];
+    assert!(passes < PASSES_MAX, "{passes} bytes of the flood passed");
 }
 
 /// Somebody who connects, subscribes and pings while everybody else floods gets all answers.
