@@ -6,6 +6,7 @@ mod report;
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker_loadgen::scenario::{Connects, Idle, Paced, To, Traffic};
@@ -113,6 +114,10 @@ impl Bench {
         let bed = self.bed()?;
         let mut wrong = Faults::default();
         for &scenario in &self.scenarios {
+            let bed = Bed {
+                progress: Arc::default(),
+                ..bed.clone()
+            };
             let figures = {
                 let _watch = Watch::start(name(scenario), &bed.progress, !self.quiet);
                 self.load(scenario, &bed)
