@@ -57,6 +57,10 @@ impl Running {
         }
     }
 
+    pub(crate) fn broker(&self) -> &Broker {
+        self.broker.as_ref().expect("it runs")
+    }
+
     /// Waits for `future`.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
