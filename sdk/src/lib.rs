@@ -103,8 +103,9 @@ pub mod prelude {
         Event, EventKind, Events, Exchange, ExchangePhase, ExchangeRequest, ExchangeVerdict, Fault, Flow,
         Grant, Host, HttpError, HttpRequest, HttpResponse, Incoming, Interest, KvError, Level, Message,
         NewMessage, OwnedMessage, Plugin, Properties, Property, PropertyName, Publish, QoS, ReasonCode,
-        Refused, Retain, RetainVerdict, SessionStore, ShareMember, SharePick, Source, StoreCaps, StoreFault,
-        StoreOp, Subscribe, SubscribeEdit, SubscribeFlow, Subscription, TimerId, Unsubscribe, Will,
+        Record, Refused, Retain, RetainVerdict, SessionStore, ShareMember, SharePick, Source, StoreCaps,
+        StoreFault, StoreOp, Subscribe, SubscribeEdit, SubscribeFlow, Subscription, TimerId, Unsubscribe,
+        Will,
     };
     // What a guest without `std` would miss most; elsewhere it is there already.
     pub use alloc::borrow::ToOwned;

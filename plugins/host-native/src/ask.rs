@@ -199,11 +199,14 @@ impl Instance {
             let token = if form.may_wait { turn.token() } else { 0 };
             let (status, outs) = put(&instance.table, turn.frame(), token, asker, &question);
             let waits = status == JF_PENDING && form.may_wait;
-            turn.end((!waits).then(|| Outcome {
+            let outcome = (!waits).then(|| Outcome {
                 status,
                 outs,
                 fault: services::take_fault(instance.side),
-            }));
+            });
+            // Before anybody hears of the answer: who lets go of the instance then has been the last.
+            drop((question, instance));
+            turn.end(outcome);
         }))?;
         Ok(waiting)
     }
