@@ -217,6 +217,7 @@ impl Template {
             .replace("{{sdk}}", names.sdk)
             .replace("{{testkit}}", names.testkit)
             .replace("{{sdk_words}}", names.sdk_words)
+            .replace("{{profile}}", self.form.profile())
     }
 }
 
@@ -226,6 +227,16 @@ impl Form {
         match self {
             Self::Native => "native",
             Self::Wasm => "wasm",
+        }
+    }
+
+    /// Returns how Cargo is to build it.
+    const fn profile(self) -> &'static str {
+        match self {
+            Self::Native => {
+                "strip = \"debuginfo\"\n# A panic must unwind: a native plugin that aborts takes the broker along."
+            }
+            Self::Wasm => "opt-level = \"s\"\nlto = true\ncodegen-units = 1\nstrip = \"debuginfo\"",
         }
     }
 }

@@ -207,7 +207,7 @@ fn client(call: &Fields<'_>) -> Read<Arc<ClientView>> {
         mount: fields.text("mount")?.unwrap_or_default().into(),
         attributes: fields.pairs("attributes")?.into(),
         certificate: fields.bytes("certificate")?.map(Into::into),
-        unrestricted: false,
+        unrestricted: fields.flag("unrestricted"),
     }))
 }
 

@@ -194,6 +194,7 @@ fn client_json(client: &ClientView) -> Value {
     put(&mut object, "handle", client.handle.0);
     put_some(&mut object, "username", client.username.as_deref());
     put_flag(&mut object, "authenticated", client.authenticated);
+    put_flag(&mut object, "unrestricted", client.unrestricted);
     put(&mut object, "listener", &*client.listener);
     put(&mut object, "peer", client.peer.to_string());
     put(&mut object, "version", client.version.to_string());
