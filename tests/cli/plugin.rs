@@ -199,9 +199,16 @@ fn a_project_in_rust_is_built_tested_and_runs() {
         let own = own.env("JACKFIELD_PLUGIN", project.path(&file)).output();
         let own = own.expect("cargo runs");
         assert!(own.status.success(), "{}", String::from_utf8_lossy(&own.stdout));
-        if kind == "bridge" {
-            a_bridge_carries(&project, &file);
-            continue;
+        match kind {
+            "bridge" => {
+                a_bridge_carries(&project, &file);
+                continue;
+            }
+            "store" => {
+                a_store_keeps(&project, &file);
+                continue;
+            }
+            _ => {}
         }
         let options = project_options(kind);
         expect(
@@ -247,6 +254,28 @@ fn a_bridge_carries(project: &Project, file: &str) {
     let mut datagram = [0; 100];
     let len = peer.recv(&mut datagram).expect("a datagram");
     assert_eq!(&datagram[..len], b"out/kitchen\n20");
+    broker.stop();
+}
+
+/// What was retained is there after the broker was stopped.
+fn a_store_keeps(project: &Project, file: &str) {
+    let log = project.path("records.log");
+    let options = format!(r#"{{"file":"{log}"}}"#);
+    expect(
+        &project.plugin(&["test", file, "--options", &options]),
+        0,
+        "11 steps passed",
+    );
+    let at = format!("plugins.my_store.config.file='{log}'");
+    let broker = project.broker(&["--set", &at]);
+    let port = broker.port();
+    let args = ["pub", "-p", &port, "-q", "1", "-r", "-t", "kitchen", "-m", "20"];
+    assert_eq!(run(&args).code, 0);
+    broker.stop();
+    let broker = project.broker(&["--set", &at]);
+    let port = broker.port();
+    let got = run(&["sub", "-p", &port, "-v", "-t", "kitchen", "-C", "1", "-W", "20"]);
+    assert_eq!(got.out, "kitchen 20\n");
     broker.stop();
 }
 

@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Acl,
     /// Messages that come in
     Transform,
+    /// Where Sessions and messages are kept
+    Store,
     /// Messages to another system, and from it
     Bridge,
 }
@@ -104,6 +106,7 @@ pub(super) const ALL: &[Template] = &[
     rust!(Native Auth "lib{{crate}}.so" "rust/auth.rs"),
     rust!(Native Acl "lib{{crate}}.so" "rust/acl.rs"),
     rust!(Native Transform "lib{{crate}}.so" "rust/transform.rs"),
+    rust!(Native Store "lib{{crate}}.so" "rust/store.rs"),
     rust!(Native Bridge "lib{{crate}}.so" "rust/bridge.rs"),
     c!(Auth "c/auth.c"),
     c!(Acl "c/acl.c"),
@@ -157,6 +160,10 @@ const fn shared(kind: Kind) -> &'static [File] {
                 text: text!("calls/transform.jsonl"),
             },
         ],
+        Kind::Store => &[File {
+            path: "jackfield.toml",
+            text: text!("common/store.toml"),
+        }],
         Kind::Bridge => &[File {
             path: "jackfield.toml",
             text: text!("common/bridge.toml"),
@@ -170,6 +177,7 @@ const fn try_it(kind: Kind) -> &'static str {
         Kind::Auth => text!("common/try-auth.md"),
         Kind::Acl => text!("common/try-acl.md"),
         Kind::Transform => text!("common/try-transform.md"),
+        Kind::Store => text!("common/try-store.md"),
         Kind::Bridge => text!("common/try-bridge.md"),
     }
 }
@@ -246,6 +254,7 @@ pub(super) const fn kind_name(kind: Kind) -> &'static str {
         Kind::Auth => "auth",
         Kind::Acl => "acl",
         Kind::Transform => "transform",
+        Kind::Store => "store",
         Kind::Bridge => "bridge",
     }
 }
