@@ -53,6 +53,7 @@ pub use listener::{Bind, Listener};
 pub use metrics::{ByPacket, Counts};
 pub use net::LocalStream;
 pub use rehearsal::{Act, Actor, Delivery, Explained, Fate, Outcome, Rehearsal, RehearsalError};
+pub use reload::connections_possible;
 pub use reload::{Altered, PluginInUse, Reauthorize, Reload, ReloadCounts, ReloadError, Reloaded};
 pub use settings::{QueueFull, SharedStrategy};
 pub use stop::Shutdown;

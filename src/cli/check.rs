@@ -1,14 +1,17 @@
 //! `jackfield check`: everything that is wrong with a configuration. Opens no port and starts no plugin.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use jackfield::config_file::{Diagnostic, Origin, Report, Severity};
+use jackfield::Hook;
+use jackfield::config_file::{Code, Diagnostic, Origin, Report, Severity, load};
+use plugin_api::{LoadError, Plugin, PluginInfo, PluginLoader, PluginSource, async_trait};
 use serde_json::json;
 
 use super::exit::{Exit, Failure, Outcome};
 use super::output;
-use super::source::{Overrides, load, runtime};
+use super::source::{Overrides, loaders, runtime};
 
 /// `jackfield check`.
 #[derive(Debug, Args)]
@@ -21,7 +24,10 @@ pub(crate) struct Check {
     /// Fail for warnings too
     #[arg(long)]
     strict: bool,
-    /// How mistakes are written: for people, for scripts (one JSON object a line), for GitHub's annotations
+    /// Don't load plugins that are files; what they would say of their options isn't told
+    #[arg(long)]
+    no_plugins: bool,
+    /// How mistakes are written: for people, for scripts (one JSON object a line), for GitHub's annotations, as SARIF
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -31,12 +37,17 @@ enum Format {
     Text,
     Json,
     Github,
+    Sarif,
 }
 
 impl Check {
     pub(crate) fn run(self) -> Outcome {
         let sources = self.overrides.sources(Some(self.file.clone()));
-        let report = match runtime()?.block_on(load(&sources)) {
+        let loaders = match self.no_plugins {
+            true => loaders().into_iter().map(unasked).collect(),
+            false => loaders(),
+        };
+        let report = match runtime()?.block_on(load(&sources, &loaders)) {
             Ok(loaded) => loaded.report,
             Err(report) => report,
         };
@@ -46,6 +57,7 @@ impl Check {
             Format::Github => report
                 .iter()
                 .try_for_each(|found| output::line(annotation(found)))?,
+            Format::Sarif => output::line(sarif(&report))?,
         }
         let warned = self.strict && report.count(Severity::Warning) > 0;
         if report.has_errors() || warned {
@@ -62,6 +74,89 @@ fn write_text(file: &str, report: &Report) -> Outcome {
     }
     output::report(report);
     Ok(())
+}
+
+/// The same loader, but for plugins that are files one that takes everything for right.
+fn unasked(loader: Arc<dyn PluginLoader>) -> Arc<dyn PluginLoader> {
+    match loader.kind() {
+        "builtin" => loader,
+        kind => Arc::new(Unasked(kind)),
+    }
+}
+
+/// A loader that loads nothing: every plugin is there, has every hook and takes every option.
+struct Unasked(&'static str);
+
+#[async_trait]
+impl PluginLoader for Unasked {
+    fn kind(&self) -> &'static str {
+        self.0
+    }
+
+    async fn inspect(&self, source: &PluginSource) -> Result<PluginInfo, LoadError> {
+        let hooks = Hook::ALL.iter().map(|hook| hook.as_str());
+        Ok(PluginInfo {
+            id: source.what.clone(),
+            hooks: hooks
+                .chain(["bridge", "session-store"])
+                .map(str::to_owned)
+                .collect(),
+            ..PluginInfo::default()
+        })
+    }
+
+    async fn check(&self, _: &PluginSource, _: &str) -> Result<(), LoadError> {
+        Ok(())
+    }
+
+    async fn load(&self, _: &str, source: &PluginSource, _: &str) -> Result<Arc<dyn Plugin>, LoadError> {
+        Err(LoadError::Start(format!(
+            "{} isn't loaded for a check",
+            source.what
+        )))
+    }
+}
+
+/// What code scanning takes: one run with all results.
+fn sarif(report: &Report) -> serde_json::Value {
+    let rules = Code::ALL.iter().map(|code| {
+        json!({ "id": code.as_str(), "shortDescription": { "text": code.summary() }, "help": { "text": code.page() } })
+    });
+    let results = report.iter().map(|found| {
+        let place = found.place.as_ref();
+        let file = place.and_then(|place| match &place.origin {
+            Origin::File(path) => Some(path.display().to_string()),
+            _ => None,
+        });
+        let region = place.and_then(|place| place.snippet.as_ref()).map(
+            |at| json!({ "startLine": at.line, "startColumn": at.column, "endColumn": at.column + at.width }),
+        );
+        let location = file.map(|file| {
+            let mut location = json!({ "physicalLocation": { "artifactLocation": { "uri": file } } });
+            if let Some(region) = region {
+                location["physicalLocation"]["region"] = region;
+            }
+            location
+        });
+        json!({
+            "ruleId": found.code.as_str(),
+            "level": found.severity.to_string(),
+            "message": { "text": found.message },
+            "locations": location.into_iter().collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": {
+                "name": "jackfield",
+                "version": env!("CARGO_PKG_VERSION"),
+                "rules": rules.collect::<Vec<_>>(),
+            } },
+            "results": results.collect::<Vec<_>>(),
+        }],
+    })
 }
 
 fn json(found: &Diagnostic) -> serde_json::Value {
@@ -108,7 +203,7 @@ fn annotation(found: &Diagnostic) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jackfield::config_file::{Code, Place, Snippet};
+    use jackfield::config_file::{Place, Snippet};
 
     use super::*;
 

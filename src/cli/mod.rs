@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod completions;
 mod config;
+mod edit;
 mod exit;
 mod explain;
 mod explained;
@@ -18,6 +19,7 @@ mod passwd;
 mod plugin;
 mod publish;
 mod record;
+mod request;
 mod run;
 mod source;
 mod subscribe;
@@ -67,10 +69,13 @@ enum Command {
     /// Subscribe and print what comes
     #[command(name = "sub")]
     Subscribe(Box<subscribe::Subscribe>),
+    /// Publish a request and print the response
+    #[command(name = "rr")]
+    Request(Box<request::Request>),
     /// Load a broker and tell how fast it is
     #[cfg(target_os = "linux")]
     Bench(bench::Bench),
-    /// Show what is configured
+    /// Show and change what is configured
     #[command(subcommand)]
     Config(config::Config),
     /// Show which plugins are asked, and what they would say
@@ -113,6 +118,7 @@ impl Command {
             Self::Subscribe(command) => command.run(),
             #[cfg(target_os = "linux")]
             Self::Bench(command) => command.run(),
+            Self::Request(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Chain(command) => command.run(),
             Self::Passwd(command) => command.run(),

@@ -27,6 +27,7 @@ impl Overrides {
         let profile = self.profile.as_deref();
         Sources {
             file,
+            unsaved: None,
             variables: std::env::vars_os()
                 .filter_map(|(name, value)| {
                     Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))

@@ -276,17 +276,7 @@ impl<'a, W: Write> Printer<'a, W> {
     }
 
     fn print(&mut self, message: &Incoming) -> io::Result<()> {
-        let received = Received {
-            topic: &message.topic,
-            payload: &message.payload,
-            qos: message.qos,
-            retain: message.retain,
-            properties: &message.properties,
-            expiry: message.expiry,
-            subscription_ids: &message.subscription_ids,
-            at: message.at,
-        };
-        self.style.write(&received, &mut self.out)?;
+        self.style.write(&Received::of(message), &mut self.out)?;
         if !self.args.no_newline {
             self.out.write_all(b"\n")?;
         }

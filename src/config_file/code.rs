@@ -66,6 +66,7 @@ codes! {
     OpenListener = "open_listener", "Nothing decides who may connect.";
     DuplicateName = "duplicate_name", "Two things of a kind have the same name.";
     BadRule = "bad_rule", "A rule of a bridge that makes no sense.";
+    LimitTooHigh = "limit_too_high", "The system doesn't let a limit be reached.";
     UnknownListener = "unknown_listener", "There is no such listener.";
     BadTest = "bad_test", "A test that can't show anything.";
     BindClash = "bind_clash", "Two listeners want the same address.";

@@ -1,5 +1,7 @@
 //! What holds after all layers are put together, value by value, and where each came from.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use serde_json::Value as Json;
 
 use super::diagnostic::Report;
@@ -18,6 +20,8 @@ pub struct Entry {
     pub value: String,
     /// Where it came from.
     pub origin: String,
+    /// Tells values apart, also secrets, which look the same.
+    pub digest: String,
 }
 
 /// Lists every key that has a value, by name; secrets as `***`. Checks what one key alone can be checked for, not what they mean together.
@@ -56,7 +60,10 @@ fn list(value: &Json, path: &Path, origins: &Origins, secrets: &[Path], entries:
         return;
     }
     let place = origins.place(path);
+    let mut hasher = DefaultHasher::new();
+    value.to_string().hash(&mut hasher);
     entries.push(Entry {
+        digest: format!("{:016x}", hasher.finish()),
         key: path.to_string(),
         value: toml(value, path, secrets),
         origin: place.map_or(String::new(), |place| match without_value(&place.origin) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
+use serde_json::Value as Json;
 
 use super::code::Code;
 use super::diagnostic::{Diagnostic, Origin, Place, Report, Severity, Snippet};
@@ -94,6 +95,17 @@ impl Layer {
             origin,
             tree: node.nested(keys),
             text: value.to_owned(),
+        }
+    }
+
+    /// Writes `value` as it has to stand in a file at `keys`: with quotes where they were left out.
+    pub(super) fn written(keys: &[String], value: &str) -> String {
+        let node = Node::parse_value(value);
+        match &node.kind {
+            _ if schema::wants_text(keys, &node) => Json::from(value).to_string(),
+            // What is no TOML was taken as a string as it stands.
+            Kind::Text(text) if text == value => Json::from(value).to_string(),
+            _ => value.to_owned(),
         }
     }
 

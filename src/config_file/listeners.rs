@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use broker_core::QueueFull;
+use broker_core::{QueueFull, connections_possible};
 use broker_types::{Limits, ProtocolVersion, QoS};
 
 use super::chains::Chains;
@@ -38,13 +38,16 @@ pub(super) async fn read<'a>(
             check_door(listener, &chain, &path, checks);
         }
         check_limits(&listener.limits, &path.key("limits"), checks);
-        if let Some(other) = settings.iter().find(|other| other.bind.clashes(&listener.bind)) {
+        check_files(&listener.limits, &path.key("limits"), checks);
+        // That it isn't there, or is none, was reported.
+        let Some(bind) = &listener.bind else { continue };
+        if let Some(other) = settings.iter().find(|other| other.bind.clashes(bind)) {
             let message = format!("listener `{}` takes {} already", other.name, other.bind);
             checks.error(Code::BindClash, message, &path.key("bind"));
         }
         settings.push(ListenerSettings {
             name: name.clone(),
-            bind: listener.bind.clone(),
+            bind: bind.clone(),
             chain,
             protocols: protocols(listener.protocols.as_deref()),
             mount: listener.mount.as_ref().map(|mount| mount.0.clone()),
@@ -89,8 +92,9 @@ async fn read_chain<'a>(
 fn check_door(listener: &Listener, chain: &ChainSettings, path: &Path, checks: &mut Checks<'_>) {
     let guarded = chain.has("authenticate") || chain.has("exchange");
     let written = listener.anonymous == Some(true);
+    let is_local = listener.bind.as_ref().is_none_or(super::text::Bind::is_local);
     if !guarded && !written {
-        let reach = if listener.bind.is_local() {
+        let reach = if is_local {
             "on this machine"
         } else {
             "who can reach it"
@@ -107,9 +111,30 @@ fn check_door(listener: &Listener, chain: &ChainSettings, path: &Path, checks: &
         let message = format!("`{path}`: nothing decides who may connect");
         checks.key_error(Code::OpenListener, message, path, Some(help));
     }
-    if written && !guarded && !listener.bind.is_local() {
-        let message = format!("`{path}`: everybody who can reach {} comes in", listener.bind);
+    if let Some(bind) = listener
+        .bind
+        .as_ref()
+        .filter(|_| written && !guarded && !is_local)
+    {
+        let message = format!("`{path}`: everybody who can reach {bind} comes in");
         checks.warn(Code::OpenListener, message, &path.key("anonymous"), None);
+    }
+}
+
+/// Doubts that the system lets so many connections be open. `path`: the limits.
+pub(super) fn check_files(limits: &shape::Limits, path: &Path, checks: &mut Checks<'_>) {
+    let (Some(wanted), Some(possible)) = (limits.connections_max, connections_possible()) else {
+        return;
+    };
+    if wanted > possible {
+        let message = format!("the system lets this program have {possible} connections, not {wanted}");
+        let help = "raise the limit of open files, like systemd's `LimitNOFILE`".to_owned();
+        checks.warn_value(
+            Code::LimitTooHigh,
+            message,
+            &path.key("connections_max"),
+            Some(help),
+        );
     }
 }
 

@@ -109,6 +109,13 @@ pub async fn load(sources: &Sources, loaders: &Loaders) -> Result<Loaded, Report
     }
 }
 
+/// Writes `value` as it has to stand in the file at `key`: as it is, or in quotes where only a string can stand or it is no
+/// TOML otherwise.
+#[must_use]
+pub fn written(key: &[String], value: &str) -> String {
+    layer::Layer::written(key, value)
+}
+
 /// Returns the JSON Schema of `jackfield.toml` with the options of the plugins that `sources` name, for editors.
 ///
 /// # Errors

@@ -41,9 +41,9 @@ impl Origins {
         };
         let missing = schema::missing(&origins.merged.extract().unwrap_or_default());
         if !missing.is_empty() {
-            for (path, _) in &missing {
+            for found in missing.iter().filter(|found| !found.lenient) {
                 for tree in &mut trees {
-                    tree.prune(path);
+                    tree.prune(&found.table);
                 }
             }
             origins.merged = figment(&trees);
@@ -53,8 +53,8 @@ impl Origins {
         origins
     }
 
-    fn report_missing(&mut self, missing: Vec<(Path, String)>, report: &mut Report) {
-        for (table, key) in missing {
+    fn report_missing(&mut self, missing: Vec<schema::Missing>, report: &mut Report) {
+        for schema::Missing { table, key, .. } in missing {
             let absent = table.key(&key);
             // A key that stands there but is wrong was reported already.
             if !self.pruned.contains(&absent) {

@@ -44,6 +44,7 @@ pub(super) async fn resolve(
     };
     chains.check_all(&mut checks).await;
     let whole = !checks.report.has_errors() && !origins.is_pruned_under(&["plugins", "chains"]);
+    listeners::check_files(&file.limits, &Path::of(["limits"]), &mut checks);
     let listeners = listeners::read(&file.listeners, &file.limits, &mut chains, whole, &mut checks).await;
     let bridges = bridges::read(&file.bridges, &mut chains, &mut checks).await;
     let store = store::read(&file.store, &chains, &mut checks).await;

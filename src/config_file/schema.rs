@@ -124,14 +124,24 @@ pub(super) fn wants_text(keys: &[String], node: &Node) -> bool {
     !accepted(node.json_type()) && accepted("string")
 }
 
-/// Lists the required keys that `value`, the merged configuration, lacks, each with the path of its table.
-pub(super) fn missing(value: &Json) -> Vec<(Path, String)> {
+/// A required key that isn't there.
+#[derive(Clone, Debug)]
+pub(super) struct Missing {
+    /// Its table.
+    pub(super) table: Path,
+    pub(super) key: String,
+    /// Whether the rest of the table can be judged without it.
+    pub(super) lenient: bool,
+}
+
+/// Lists the required keys that `value`, the merged configuration, lacks.
+pub(super) fn missing(value: &Json) -> Vec<Missing> {
     let mut found = Vec::new();
     find_missing(value, &FILE, &Path::default(), &mut found);
     found
 }
 
-fn find_missing(value: &Json, schema: &Json, path: &Path, found: &mut Vec<(Path, String)>) {
+fn find_missing(value: &Json, schema: &Json, path: &Path, found: &mut Vec<Missing>) {
     let kind = match value {
         Json::Object(_) => "object",
         Json::Array(_) => "array",
@@ -146,7 +156,12 @@ fn find_missing(value: &Json, schema: &Json, path: &Path, found: &mut Vec<(Path,
             let required = schema.get("required").and_then(Json::as_array);
             for key in required.into_iter().flatten().filter_map(Json::as_str) {
                 if !table.contains_key(key) {
-                    found.push((path.clone(), key.to_owned()));
+                    let lenient = property(schema, key).and_then(|property| property.get("x-lenient"));
+                    found.push(Missing {
+                        table: path.clone(),
+                        key: key.to_owned(),
+                        lenient: lenient == Some(&Json::Bool(true)),
+                    });
                 }
             }
             for (key, inner) in table {

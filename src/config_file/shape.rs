@@ -417,7 +417,8 @@ pub(super) struct UseTable {
 pub(super) struct Listener {
     /// Where it listens: `127.0.0.1:1883`, `[::]:1883`, `1883` (loopback) or `unix:/run/jackfield.sock`. Port 0 takes a
     /// free one.
-    pub(super) bind: Bind,
+    #[schemars(required, extend("x-lenient" = true))]
+    pub(super) bind: Option<Bind>,
     /// What carries the bytes.
     #[serde(default, rename = "transport")]
     pub(super) _transport: Option<Transport>,

@@ -18,6 +18,8 @@ const PROFILES: [&str; 2] = ["dev", "production"];
 pub struct Sources {
     /// The file; `None`: no file.
     pub file: Option<PathBuf>,
+    /// A text to take for that of the file, which isn't saved yet.
+    pub unsaved: Option<String>,
     /// Environment variables; those that don't begin with [`VARIABLE_PREFIX`] are passed over.
     pub variables: Vec<(String, String)>,
     /// The arguments of `--set`, each `key=value`.
@@ -101,7 +103,11 @@ impl Sources {
 
     /// Reads the file, then its includes in the order of their names, then the overlay of the profile.
     fn read_files(&self, path: &FilePath, stronger: &[Layer], layers: &mut Vec<Layer>, report: &mut Report) {
-        let Some(main) = read_file(path, report) else {
+        let main = match &self.unsaved {
+            Some(text) => read_text(path, text.clone(), report),
+            None => read_file(path, report),
+        };
+        let Some(main) = main else {
             if !path.exists() {
                 report.suggest(format!("`jackfield init {}` writes one", path.display()));
             }
@@ -152,15 +158,18 @@ pub(super) fn files(layers: &[Layer]) -> Vec<PathBuf> {
 
 fn read_file(path: &FilePath, report: &mut Report) -> Option<Layer> {
     match fs::read_to_string(path) {
-        Ok(text) => Layer::file(path.to_owned(), text)
-            .map_err(|errors| report.append(errors))
-            .ok(),
+        Ok(text) => read_text(path, text, report),
         Err(error) => {
             let message = format!("can't be read: {error}");
             report.push(problem(Code::Unreadable, message, Origin::File(path.to_owned())));
             None
         }
     }
+}
+
+fn read_text(path: &FilePath, text: String, report: &mut Report) -> Option<Layer> {
+    let layer = Layer::file(path.to_owned(), text);
+    layer.map_err(|errors| report.append(errors)).ok()
 }
 
 /// Finds `jackfield.NAME.toml` beside `jackfield.toml`.

@@ -689,6 +689,29 @@ fn the_samples_of_the_documentation_are_right() {
     }
 }
 
+/// Tells whether the report behind the first sample of a page is what is said of that sample; writes it with UPDATE_DOCS.
+fn shown_report(code: &str, page: &str) -> bool {
+    let Some((before, rest)) = page.split_once("```toml\n") else {
+        return true;
+    };
+    let (sample, rest) = rest.split_once("```\n").unwrap();
+    let report = Case::new(sample).report().replace("j.toml", "jackfield.toml");
+    let report = format!("\n```text\n{report}\n```\n");
+    if rest.starts_with(&report) {
+        return true;
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let after = match rest.strip_prefix("\n```text\n") {
+            Some(old) => old.split_once("```\n").unwrap().1,
+            None => rest,
+        };
+        let path =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/diagnostics/{code}.md"));
+        fs::write(path, format!("{before}```toml\n{sample}```\n{report}{after}")).unwrap();
+    }
+    false
+}
+
 /// The first sample of a page is wrong as the page says, and in no other way; the second isn't wrong.
 #[test]
 fn every_code_has_a_page_whose_samples_show_it() {
@@ -699,12 +722,19 @@ fn every_code_has_a_page_whose_samples_show_it() {
         Code::DuplicateName,
         Code::BadRule,
         Code::OpenSecret,
+        Code::LimitTooHigh,
     ];
     let mut complaints = Vec::new();
     for code in Code::ALL {
         assert_eq!(Code::from_text(code.as_str()), Some(*code));
         let page = code.page();
         assert_eq!(page.lines().next(), Some(format!("# {code}").as_str()));
+        let shown = shown_report(code.as_str(), page);
+        if !shown {
+            complaints.push(format!(
+                "{code}: the report in its page is out of date: run this test with UPDATE_DOCS=1"
+            ));
+        }
         let samples: Vec<_> = page
             .split("```toml\n")
             .skip(1)
@@ -877,4 +907,32 @@ fn the_schema_has_the_options_of_the_plugins() {
         "string"
     );
     assert!(!text.contains("hunter2"));
+}
+
+#[test]
+fn a_wrong_address_hides_no_other_mistake_of_its_listener() {
+    let text = "[listeners.main]\nbind = 'nowhere'\nanonymous = true\nchain = 'devcies'\n\
+        [listeners.other]\nanonymous = true\nchain = 'devices'\n[chains]\ndevices = []\n";
+    let found: Vec<_> = Case::new(text).found().iter().map(|found| found.code).collect();
+    assert_eq!(found, [Code::BadValue, Code::UnknownChain, Code::MissingKey]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_limit_beyond_the_system_is_a_doubt() {
+    // Where there is no limit there is nothing to doubt.
+    let Some(possible) = broker_core::connections_possible() else {
+        return;
+    };
+    let with = |count: usize| {
+        let text =
+            format!("[listeners.main]\nbind = '1883'\nanonymous = true\nlimits.connections_max = {count}\n");
+        Case::new(&text)
+            .found()
+            .iter()
+            .map(|found| found.code)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(with(possible), []);
+    assert_eq!(with(possible + 1), [Code::LimitTooHigh]);
 }

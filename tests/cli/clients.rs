@@ -1,6 +1,6 @@
 //! `jackfield pub` and `jackfield sub` against the broker of the same program.
 
-use jackfield_tests::wire::{Connect, Version};
+use jackfield_tests::wire::{Connect, Property, Version};
 use rustix::process::Signal;
 
 use crate::program::{Broker, Ended, Running, run, run_with};
@@ -126,4 +126,31 @@ fn a_reader_that_went_away_is_no_failure() {
     done(&run(&words(&port, "pub -p PORT -q 1 -t a -m second")), "");
     let ended = sub.end();
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+}
+
+#[test]
+fn a_request_gets_its_response() {
+    let broker = open();
+    let port = broker.port();
+    // A responder that answers the first request where it says, with what it brought: as bytes, so that any would do.
+    let mut responder = Connect::new(broker.addr(), Version::V5, "responder").connect();
+    responder.subscribe("ask", 1);
+    let asking = Running::start(&words(&port, "rr -p PORT -t ask -m ping -W 60"));
+    let request = responder.take("ask", "ping");
+    let mut props = request.props.iter();
+    let topic = props.find_map(|property| match property {
+        Property::ResponseTopic(topic) => Some(topic.clone()),
+        _ => None,
+    });
+    let topic = topic.expect("it says where");
+    let correlation =
+        { request.props.iter() }.find(|property| matches!(property, Property::CorrelationData(_)));
+    let correlation = correlation.expect("it says what for").clone();
+    let stray = jackfield_tests::wire::publish(&topic, "not for you");
+    responder.send(stray);
+    let answer = jackfield_tests::wire::publish(&topic, "pong").prop(correlation);
+    responder.send(answer);
+    done(&asking.end(), "pong\n");
+    let nobody = run(&words(&port, "rr -p PORT -t nobody -m ping -W 1"));
+    assert_eq!(nobody.code, 27, "{}", nobody.err);
 }

@@ -7,6 +7,7 @@
 mod bench;
 mod check;
 mod clients;
+mod config;
 mod help;
 mod init;
 mod life;

@@ -183,6 +183,14 @@ fn bridges(builder: &BrokerBuilder, problems: &mut Vec<StartProblem>) {
     }
 }
 
+/// Returns how many connections the process may have once it takes all the file descriptors that the system allows; `None`: the
+/// system sets no limit.
+#[must_use]
+pub fn connections_possible() -> Option<usize> {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum?;
+    usize::try_from(files.saturating_sub(OWN_FILES)).ok()
+}
+
 /// Returns how many connections the process may have by its file descriptors.
 fn files_for_connections() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;

@@ -34,6 +34,7 @@ use crate::broker::Handle;
 use crate::builder::BrokerBuilder;
 use crate::error::StartError;
 
+pub use check::connections_possible;
 pub(crate) use check::{Checked, settings};
 pub(crate) use steward::{Steward, accept_at};
 

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::io;
 use std::time::{Duration, SystemTime};
 
+use super::link::Incoming;
 use broker_types::Properties;
 use serde_json::{Map, Value as Json, json};
 
@@ -18,6 +19,22 @@ pub(crate) struct Received<'a> {
     pub(crate) expiry: Option<u32>,
     pub(crate) subscription_ids: &'a [u32],
     pub(crate) at: SystemTime,
+}
+
+impl<'a> Received<'a> {
+    /// What there is to print of a message that came.
+    pub(crate) fn of(message: &'a Incoming) -> Self {
+        Self {
+            topic: &message.topic,
+            payload: &message.payload,
+            qos: message.qos,
+            retain: message.retain,
+            properties: &message.properties,
+            expiry: message.expiry,
+            subscription_ids: &message.subscription_ids,
+            at: message.at,
+        }
+    }
 }
 
 /// How to print.

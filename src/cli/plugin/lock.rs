@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use plugin_api::PluginSource;
 use plugin_artefact::Artefact;
+use plugin_basis::replace_file;
 use toml_edit::{DocumentMut, Item, TableLike};
 
+use super::super::edit::put;
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::output;
 
@@ -38,7 +40,7 @@ impl Lock {
         let mut document: DocumentMut = text.parse().map_err(|error| {
             Failure::new(Exit::Configuration, format!("{}: {error}", self.file.display()))
         })?;
-        let folders = folders(&document);
+        let folders = folders(&document, self.file.parent().unwrap_or(Path::new("")));
         let mut differ = false;
         let mut found = 0;
         for (name, plugin) in plugins(&mut document) {
@@ -64,16 +66,18 @@ impl Lock {
                 Failure::new(Exit::Failed, "the configuration doesn't pin what is there")
                     .hint(format!("jackfield plugin lock {}", self.file.display())),
             ),
-            (true, false) => replace(&self.file, &document.to_string()),
+            (true, false) => replace_file(&self.file, document.to_string().as_bytes())
+                .map_err(|error| Failure::io(self.file.display(), &error)),
         }
     }
 }
 
-fn folders(document: &DocumentMut) -> Vec<PathBuf> {
+/// Returns the folders of plugins, which are relative to the configuration's own.
+fn folders(document: &DocumentMut, base: &Path) -> Vec<PathBuf> {
     let folders = document.get("node").and_then(|node| node.get("plugin_dirs"));
     let folders = folders.and_then(Item::as_array).into_iter().flatten();
     folders
-        .filter_map(|folder| folder.as_str().map(PathBuf::from))
+        .filter_map(|folder| Some(base.join(folder.as_str()?)))
         .collect()
 }
 
@@ -116,30 +120,8 @@ fn pin(plugin: &mut dyn TableLike, digest: &str) -> Locked {
         Some(_) => Locked::Changed,
         None => Locked::New,
     };
-    match plugin.get_mut("sha256").and_then(Item::as_value_mut) {
-        Some(value) => {
-            let decor = value.decor().clone();
-            *value = digest.into();
-            *value.decor_mut() = decor;
-        }
-        None => {
-            plugin.insert("sha256", toml_edit::value(digest));
-        }
-    }
+    put(plugin, "sha256", digest.into());
     locked
-}
-
-/// Writes a file anew at once, so that nobody reads half of it.
-fn replace(file: &Path, text: &str) -> Outcome {
-    let mut partly = file.as_os_str().to_owned();
-    partly.push(".new");
-    let partly = PathBuf::from(partly);
-    let replaced = fs::metadata(file).and_then(|metadata| {
-        fs::write(&partly, text)?;
-        fs::set_permissions(&partly, metadata.permissions())?;
-        fs::rename(&partly, file)
-    });
-    replaced.map_err(|error| Failure::io(file.display(), &error))
 }
 
 #[cfg(test)]

@@ -1,22 +1,13 @@
-//! `jackfield config`: looking at the configuration without running it.
+//! `jackfield config show`: every key that has a value, and where it came from.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
-use jackfield::config_file::{self, effective};
+use clap::Args;
+use jackfield::config_file::effective;
 
-use super::exit::{Exit, Failure, Outcome};
-use super::output;
-use super::source::{Overrides, loaders, runtime};
-
-/// `jackfield config`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Config {
-    /// Print every key that has a value
-    Show(Show),
-    /// Print a JSON Schema of the file, for editors
-    Schema,
-}
+use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::output;
+use crate::cli::source::{Overrides, loaders, runtime};
 
 /// `jackfield config show`.
 #[derive(Debug, Args)]
@@ -30,17 +21,8 @@ pub(crate) struct Show {
     origin: bool,
 }
 
-impl Config {
-    pub(crate) fn run(self) -> Outcome {
-        match self {
-            Self::Schema => output::line(config_file::json_schema()),
-            Self::Show(show) => show.run(),
-        }
-    }
-}
-
 impl Show {
-    fn run(self) -> Outcome {
+    pub(crate) fn run(self) -> Outcome {
         let sources = self.overrides.sources(self.file);
         let entries = runtime()?
             .block_on(effective(&sources, &loaders()))
