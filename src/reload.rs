@@ -343,10 +343,10 @@ impl Stamp {
 
 /// Returns the keys that have another value, by name.
 fn differences(before: &[Entry], after: &[Entry]) -> Vec<Difference> {
-    let by_key = |entries: &[Entry]| -> BTreeMap<String, String> {
-        let pairs = entries
-            .iter()
-            .map(|entry| (entry.key.clone(), entry.value.clone()));
+    let by_key = |entries: &[Entry]| -> BTreeMap<String, (String, String)> {
+        // A secret that is another one now still looks the same.
+        let value = |entry: &Entry| (entry.digest.clone(), entry.value.clone());
+        let pairs = entries.iter().map(|entry| (entry.key.clone(), value(entry)));
         pairs.collect()
     };
     let (before, after) = (by_key(before), by_key(after));
@@ -357,8 +357,8 @@ fn differences(before: &[Entry], after: &[Entry]) -> Vec<Difference> {
     changed
         .map(|key| Difference {
             key: key.clone(),
-            before: before.get(key).cloned(),
-            after: after.get(key).cloned(),
+            before: before.get(key).map(|(_, value)| value.clone()),
+            after: after.get(key).map(|(_, value)| value.clone()),
             class: Class::of(key),
         })
         .collect()
@@ -401,6 +401,7 @@ mod tests {
             key: key.to_owned(),
             value: value.to_owned(),
             origin: String::new(),
+            digest: value.to_owned(),
         };
         let before = [
             entry("a", "1"),
