@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod idle;
+mod large;
 
 use std::alloc::System;
 use std::io::{Read as _, Write as _};
