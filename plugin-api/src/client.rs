@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_types::{ClientHandle, ClientId, ProtocolVersion};
-use bytes::Bytes;
 
 /// The other end of a Network Connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +54,7 @@ pub struct ClientView {
     /// What authenticators said about it, in order of arrival.
     pub attributes: Arc<[(String, String)]>,
     /// The client certificate, DER.
-    pub certificate: Option<Bytes>,
+    pub certificate: Option<Arc<[u8]>>,
     /// Whether it is the embedding program, which asked that no authorizer decides about it.
     pub unrestricted: bool,
 }

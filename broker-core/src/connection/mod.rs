@@ -209,7 +209,7 @@ mod tests {
             ("Connection", size_of::<Connection>(), 232),
             ("Session", size_of::<Session>(), 248),
             ("Link", size_of::<Link>(), 72),
-            ("ClientView", size_of::<ClientView>(), 160),
+            ("ClientView", size_of::<ClientView>(), 144),
             ("Socket", size_of::<Socket>(), 32),
             ("Held", size_of::<Held>(), 56),
         ];

@@ -97,8 +97,9 @@ impl Origin {
     }
 
     /// Returns the client certificate.
-    pub(super) fn certificate(&self) -> Option<Bytes> {
-        self.brought.as_ref()?.info.certificate.clone()
+    pub(super) fn certificate(&self) -> Option<Arc<[u8]>> {
+        let certificate = self.brought.as_ref()?.info.certificate.as_deref()?;
+        Some(certificate.into())
     }
 
     /// Returns who the program says it is; `None`: authenticators decide.

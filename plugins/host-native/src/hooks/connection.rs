@@ -120,7 +120,7 @@ impl Connect for Hooks {
             client_id: edit.client_id.as_str().to_owned(),
             username: edit.username.as_deref().map(str::to_owned),
             password: None,
-            certificate: cx.client.certificate.clone(),
+            certificate: cx.client.certificate.as_deref().map(Bytes::copy_from_slice),
             clean_start: edit.clean_start,
         };
         let reply = self.0.answer(Some(cx.into()), question).await?;
