@@ -23,6 +23,8 @@ pub use broker_types as types;
 pub use plugin_api::{self, Plugin};
 #[cfg(feature = "native")]
 pub use plugin_host_native as native;
+#[cfg(feature = "wasm")]
+pub use plugin_host_wasm as wasm;
 
 /// The examples of the README are tests.
 #[cfg(doctest)]

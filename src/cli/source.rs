@@ -81,7 +81,26 @@ pub(crate) fn loaders() -> Vec<Arc<dyn PluginLoader>> {
         Arc::new(Builtins),
         #[cfg(feature = "native")]
         Arc::new(jackfield::native::NativeLoader::default()),
+        #[cfg(feature = "wasm")]
+        Arc::new(wasm_loader()),
     ]
+}
+
+/// The loader of components, with a folder for compiled code where this user or service has one for such things.
+#[cfg(feature = "wasm")]
+pub(crate) fn wasm_loader() -> jackfield::wasm::WasmLoader {
+    let loader = jackfield::wasm::WasmLoader::new([]);
+    let folder = |name: &str, below: &str| {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+        Some(std::path::PathBuf::from(value).join(below))
+    };
+    let folder = folder("CACHE_DIRECTORY", "wasm")
+        .or_else(|| folder("XDG_CACHE_HOME", "jackfield/wasm"))
+        .or_else(|| folder("HOME", ".cache/jackfield/wasm"));
+    match folder {
+        Some(folder) => loader.cache(folder),
+        None => loader,
+    }
 }
 
 /// A runtime for what the program itself awaits; the broker brings its own.

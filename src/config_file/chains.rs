@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::check::Checks;
 use super::code::Code;
-use super::plugins::{Known, Plugins};
+use super::plugins::{Known, Plugins, WASM};
 use super::schema::did_you_mean;
 use super::settings::{ChainSettings, FaultPolicy, Instance, UseSettings};
 use super::shape::{Chain, Combine, Options, Plugin, Use, UseTable};
@@ -283,7 +283,11 @@ impl<'a> Chains<'a> {
             hooks,
             narrowed: on.is_some() || plugin.hooks.is_some(),
             topics: topics.map_or(Vec::new(), |topics| filters(topics)),
-            allow_publish: allowed.map(|allowed| filters(allowed)),
+            allow_publish: match allowed {
+                Some(allowed) => Some(filters(allowed)),
+                // Nobody trusts it, so it sends messages only where it was told that it may.
+                None => (known.loader.kind() == WASM).then(Vec::new),
+            },
             timeout: timeout.map(|time| time.0),
             on_error,
             on_timeout,

@@ -20,6 +20,7 @@ pub mod quantity;
 #[cfg(test)]
 mod reference;
 mod resolve;
+mod sandbox;
 mod schema;
 mod secrets;
 mod settings;

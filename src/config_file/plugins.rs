@@ -13,8 +13,11 @@ use super::code::Code;
 use super::later;
 use super::schema::{self, did_you_mean};
 use super::settings::Instance;
-use super::shape::{OnFault, Options, Plugin};
+use super::shape::{Allow, OnFault, Options, Plugin};
 use super::tree::Path;
+
+/// The kind of plugins that are bound by what they are granted.
+pub(super) const WASM: &str = "wasm";
 
 /// The loaders there are, by kind.
 pub type Loaders = [Arc<dyn PluginLoader>];
@@ -83,21 +86,23 @@ async fn find_one<'a>(
         }
         return None;
     };
+    if kind != WASM
+        && let Some(key) = plugin.key_for_wasm()
+    {
+        let message = format!(
+            "`{}` binds only Wasm plugins, and this is one of kind `{kind}`",
+            path.key(key)
+        );
+        checks.error(Code::BadValue, message, &path.key(key));
+    }
     let source = PluginSource {
         what: what.to_owned(),
         sha256: plugin.sha256.clone(),
         public_key: plugin.public_key.clone(),
         signature: plugin.signature.clone(),
         folders: folders.to_vec(),
-        grants: plugin
-            .allow
-            .as_ref()
-            .map_or_else(Grants::default, |allow| Grants {
-                kv: allow.kv,
-                http: allow.http.iter().map(|prefix| prefix.0.clone()).collect(),
-                ..Grants::default()
-            }),
-        ..PluginSource::default()
+        grants: plugin.allow.as_ref().map_or_else(Grants::default, Allow::grants),
+        sandbox: plugin.sandbox(),
     };
     let info = match loader.inspect(&source).await {
         Ok(info) => info,

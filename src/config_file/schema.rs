@@ -471,6 +471,7 @@ fn expected_one(schema: &Json) -> String {
         Some("url-prefix") => return "the beginning of a URL like `https://auth.example/`".to_owned(),
         Some("topic") => return "a topic".to_owned(),
         Some("ip") => return "an IP address".to_owned(),
+        Some("socket") => return "an address with its port like `127.0.0.1:5432`".to_owned(),
         Some("cel") => return "an expression in CEL".to_owned(),
         Some("bind") => return "an address like `127.0.0.1:1883`".to_owned(),
         _ => {}

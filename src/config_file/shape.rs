@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -11,7 +12,7 @@ use serde::Deserialize;
 
 use super::quantity::{ByteSize, MemorySize, TimeSpan};
 use super::secrets::Secret;
-use super::text::{Address, Bind, Filter, Mount, Topic, UrlPrefix};
+use super::text::{Address, Bind, Filter, Mount, Socket, Topic, UrlPrefix};
 use super::when::Expression;
 
 /// The options of a plugin, checked against the schema that the plugin brings.
@@ -264,7 +265,7 @@ pub(super) struct Sys {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Plugin {
-    /// What to run: `builtin:NAME`, or `native:FILE` from one of `node.plugin_dirs`.
+    /// What to run: `builtin:NAME`, or `native:FILE` or `wasm:FILE` from one of `node.plugin_dirs`.
     #[serde(rename = "use")]
     pub(super) source: String,
     /// The SHA-256 that a file must have, in hexadecimal: another one isn't loaded.
@@ -284,6 +285,17 @@ pub(super) struct Plugin {
     pub(super) config: Options,
     /// What it may do besides answering.
     pub(super) allow: Option<Allow>,
+    /// Where calls of a Wasm plugin run.
+    #[schemars(extend("x-default" = "inline while they are short"))]
+    pub(super) run: Option<Run>,
+    /// How many calls of a Wasm plugin may run at once on threads of its own, each in an instance.
+    #[schemars(range(min = 1, max = 64), extend("x-default" = "2"))]
+    pub(super) pool: Option<NonZeroUsize>,
+    /// What a Wasm plugin may use.
+    pub(super) limits: Option<PluginLimits>,
+    /// `call`: a Wasm plugin has a new instance for each call.
+    #[schemars(extend("x-default" = "instances are used again"))]
+    pub(super) isolation: Option<Isolation>,
     /// Time for one call.
     #[schemars(extend("x-min" = "1ms", "x-max" = "1h", "x-default" = "the hook's own"))]
     pub(super) timeout: Option<TimeSpan>,
@@ -295,11 +307,40 @@ pub(super) struct Plugin {
     pub(super) on_timeout: Option<OnFault>,
 }
 
+/// Where calls of a Wasm plugin run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Run {
+    /// Where they are made: one that takes more than 2 ms fails.
+    Inline,
+    /// On threads of the plugin's own.
+    Pool,
+}
+
+/// How long an instance of a Wasm plugin lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Isolation {
+    /// For one call.
+    Call,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PluginLimits {
+    /// The memory of each instance.
+    #[schemars(extend("x-min" = "64KiB", "x-max" = "4GiB", "x-default" = "16MiB"))]
+    pub(super) memory: Option<ByteSize>,
+    /// The time that one call may run on a thread of the plugin's own.
+    #[schemars(extend("x-min" = "1ms", "x-max" = "1h", "x-default" = "50ms"))]
+    pub(super) cpu: Option<TimeSpan>,
+}
+
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Allow {
     /// The topics, mount included, that it may publish messages of its own to, and send messages on to.
-    #[schemars(extend("x-default" = "every topic"))]
+    #[schemars(extend("x-default" = "every topic; for a Wasm plugin none"))]
     pub(super) publish: Option<Vec<Filter>>,
     /// Records of its own in the broker's store: they survive a swap of the plugin, and the broker as far as its store does.
     #[serde(default)]
@@ -307,6 +348,24 @@ pub(super) struct Allow {
     /// The URLs it may ask over HTTP: those that begin like one of these.
     #[serde(default)]
     pub(super) http: Vec<UrlPrefix>,
+    /// The time. For Wasm plugins; others have it.
+    #[serde(default)]
+    pub(super) clock: bool,
+    /// Randomness. For Wasm plugins.
+    #[serde(default)]
+    pub(super) random: bool,
+    /// Looking at clients, and ending their connections. For Wasm plugins.
+    #[serde(default)]
+    pub(super) clients: bool,
+    /// Names of environment variables that it sees. For Wasm plugins.
+    #[serde(default)]
+    pub(super) env: Vec<String>,
+    /// Folders that a Wasm plugin sees under the same path: `/PATH` to read, `/PATH:rw` to change. An empty list lets it link what opens files.
+    #[schemars(extend("x-default" = "no files"))]
+    pub(super) dirs: Option<Vec<String>>,
+    /// Addresses that a Wasm plugin may connect to over TCP.
+    #[serde(default)]
+    pub(super) sockets: Vec<Socket>,
 }
 
 /// What a fault of a plugin means for what it was asked about. The list is complete: these are the engine's.

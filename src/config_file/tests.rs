@@ -357,7 +357,7 @@ fn an_authenticator_counts_where_it_takes_part() {
 #[test]
 fn keys_of_later_versions_are_refused_by_name() {
     let text = format!(
-        "{OPEN}tls = {{ cert = 'x' }}\ntransport = 'ws'\n[admin]\nbind = 'x'\n[store]\nengine = 'fjall'\n[plugins.w]\nuse = 'wasm:x.wasm'\nallow.env = []\n"
+        "{OPEN}tls = {{ cert = 'x' }}\ntransport = 'ws'\n[admin]\nbind = 'x'\n[store]\nengine = 'fjall'\n[plugins.w]\nuse = 'wasm:x.wasm'\nisolate = true\n"
     );
     Case::new(&text).finds(&[
         "not_available: `listeners.main.tls` is not available in this version @ j.toml:4:1",
@@ -365,7 +365,7 @@ fn keys_of_later_versions_are_refused_by_name() {
         "not_available: `admin` is not available in this version @ j.toml:6:2",
         "not_available: `store.engine = \"fjall\"` is not available in this version @ j.toml:9:10",
         "not_available: `wasm:` plugins are not available in this version @ j.toml:11:7",
-        "not_available: `plugins.w.allow.env` is not available in this version @ j.toml:12:7",
+        "not_available: `plugins.w.isolate` is not available in this version @ j.toml:12:1",
     ]);
 }
 

@@ -133,6 +133,10 @@ pub(super) struct Topic(pub(super) TopicName);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Address(pub(super) IpAddr);
 
+/// An address and a port of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Socket(pub(super) SocketAddr);
+
 /// What goes before the topics of a listener's clients: levels of a Topic Name that end with `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount(pub(super) String);
@@ -181,6 +185,10 @@ pub(super) fn check(format: &str, text: &str) -> Result<(), String> {
             .parse::<IpAddr>()
             .map(drop)
             .map_err(|_| "is no IP address".to_owned()),
+        "socket" => text
+            .parse::<SocketAddr>()
+            .map(drop)
+            .map_err(|_| "is no address; write `127.0.0.1:5432` or `[::1]:5432`".to_owned()),
         "url-prefix" => Allowed::parse(text).map(drop).map_err(|e| e.to_string()),
         "mount" => text.parse::<Mount>().map(drop),
         "sha256" if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => Ok(()),
@@ -235,6 +243,7 @@ file_string!(Address, "ip", |text: &str| text.parse().map(Address));
 file_string!(Expression, "cel", Expression::from_str);
 file_string!(UrlPrefix, "url-prefix", |text: &str| Allowed::parse(text)
     .map(|_| UrlPrefix(text.to_owned())));
+file_string!(Socket, "socket", |text: &str| text.parse().map(Socket));
 file_string!(Filter, "topic-filter", |text: &str| TopicFilter::new(text)
     .map(Filter));
 

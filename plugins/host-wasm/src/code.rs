@@ -7,7 +7,7 @@ use plugin_api::{Grants, LoadError};
 use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::bindings::exported::lifecycle::Complaint;
-use crate::engine::Pulse;
+use crate::engine::{Machine, Pulse};
 use crate::exports::{Indices, NAMES, offered};
 use crate::imports::{Imports, PACKAGE, speaks};
 use crate::instance::Instance;
@@ -26,7 +26,8 @@ const MEMORY_MAX: usize = 256 << 20;
 #[derive(Debug)]
 pub(crate) struct Code {
     component: Component,
-    pulse: Arc<Pulse>,
+    /// Where it was compiled; its clock must tick as long as there are instances.
+    machine: Arc<Machine>,
     pub(crate) imports: Imports,
     pub(crate) indices: Indices,
     pub(crate) identity: Identity,
@@ -37,14 +38,14 @@ impl Code {
     ///
     /// # Errors
     /// It isn't a plugin of this contract.
-    pub(crate) async fn new(component: Component, pulse: Arc<Pulse>) -> Result<Self, String> {
+    pub(crate) async fn new(component: Component, machine: Arc<Machine>) -> Result<Self, String> {
         check_exports(&component)?;
         let imports = Imports::read(&component)?;
         let linked = link(&component, &imports).map_err(|error| unfit(&error))?;
         let mut code = Self {
             indices: Indices::find(&linked),
             component,
-            pulse,
+            machine,
             imports,
             identity: Identity {
                 id: String::new(),
@@ -66,7 +67,7 @@ impl Code {
     }
 
     pub(crate) fn pulse(&self) -> &Arc<Pulse> {
-        &self.pulse
+        &self.machine.pulse
     }
 
     /// Returns the component with the services that it imports. What wasn't granted isn't there: see [`Imports::check`].
@@ -101,7 +102,7 @@ impl Code {
     /// Makes an instance that has no broker behind it and nothing of the world.
     async fn throw_away(&self, linked: &InstancePre<State>) -> wasmtime::Result<Instance> {
         let services = Arc::new(Services::new(&self.identity.id));
-        let state = State::new(services.clone(), self.pulse.clone(), MEMORY_MAX);
+        let state = State::new(services.clone(), self.pulse().clone(), MEMORY_MAX);
         let state = match self.imports.wasi {
             true => state.with_wasi(Wasi::new(&Grants::default(), &services)?),
             false => state,

@@ -34,7 +34,7 @@ pub struct WasmLoader {
 /// Where components are compiled.
 #[derive(Debug)]
 struct Shop {
-    machine: Machine,
+    machine: Arc<Machine>,
     cache: Option<Cache>,
 }
 
@@ -88,7 +88,7 @@ impl WasmLoader {
                 compiled
             }
         };
-        let code = Code::new(component, shop.machine.pulse.clone())
+        let code = Code::new(component, shop.machine.clone())
             .await
             .map_err(refused)?;
         let code = Arc::new(code);
@@ -123,7 +123,7 @@ impl WasmLoader {
 
 impl Shop {
     fn open(cache: Option<&Path>) -> Result<Self, String> {
-        let machine = Machine::new()?;
+        let machine = Arc::new(Machine::new()?);
         let cache = cache.and_then(|folder| {
             Cache::open(folder, &machine.engine)
                 .inspect_err(|error| tracing::warn!(%error, "compiled Wasm code is not kept"))

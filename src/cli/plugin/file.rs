@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use plugin_api::{LoadError, Plugin, PluginLoader, PluginSource};
+use plugin_api::{Grants, LoadError, Plugin, PluginLoader, PluginSource};
 use serde_json::Value;
 
 use super::super::exit::{Exit, Failure};
@@ -49,6 +49,7 @@ impl PluginFile {
         let source = PluginSource {
             what: real.display().to_string(),
             folders: real.parent().map(Path::to_owned).into_iter().collect(),
+            grants: everything(),
             ..PluginSource::default()
         };
         Ok(Self {
@@ -74,6 +75,22 @@ impl PluginFile {
     pub(super) fn info(&self) -> Result<plugin_api::PluginInfo, Failure> {
         let info = runtime()?.block_on(self.loader.inspect(&self.source));
         info.map_err(|error| refused(&error))
+    }
+}
+
+/// Returns every grant there is short of files and connections: there is no broker behind what these commands load, so a service that
+/// is granted leads nowhere.
+fn everything() -> Grants {
+    Grants {
+        kv: true,
+        http: vec!["https://".to_owned()],
+        clock: true,
+        random: true,
+        publish: true,
+        clients: true,
+        env: Vec::new(),
+        dirs: Some(Vec::new()),
+        sockets: Vec::new(),
     }
 }
 

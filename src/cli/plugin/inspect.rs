@@ -165,11 +165,33 @@ fn signature(file: &PluginFile, public_key: Option<&str>, content: &[u8]) -> &'s
     }
 }
 
-#[cfg(feature = "native")]
+/// Returns what only one kind of plugin tells.
 fn more(file: &PluginFile) -> Result<Vec<(&'static str, String)>, Failure> {
-    if file.kind != "native" {
-        return Ok(Vec::new());
+    match file.kind {
+        #[cfg(feature = "native")]
+        "native" => of_native(file),
+        #[cfg(feature = "wasm")]
+        "wasm" => of_wasm(file),
+        _ => Ok(Vec::new()),
     }
+}
+
+#[cfg(feature = "wasm")]
+fn of_wasm(file: &PluginFile) -> Result<Vec<(&'static str, String)>, Failure> {
+    let loader = super::super::source::wasm_loader();
+    let described = super::super::source::runtime()?
+        .block_on(loader.describe(&file.source))
+        .map_err(|error| super::file::refused(&error))?;
+    let wants = match described.wants.is_empty() {
+        true => "nothing".to_owned(),
+        false => described.wants.join(", "),
+    };
+    let wasi = if described.wasi { "linked" } else { "not linked" };
+    Ok(vec![("wants", wants), ("wasi", wasi.to_owned())])
+}
+
+#[cfg(feature = "native")]
+fn of_native(file: &PluginFile) -> Result<Vec<(&'static str, String)>, Failure> {
     let loader = jackfield::native::NativeLoader::default();
     let described = loader
         .describe(&file.source)
@@ -188,12 +210,6 @@ fn more(file: &PluginFile) -> Result<Vec<(&'static str, String)>, Failure> {
         ),
         ("checks", format!("its options: {checks}")),
     ])
-}
-
-#[cfg(not(feature = "native"))]
-#[expect(clippy::unnecessary_wraps, reason = "with the feature it can fail")]
-fn more(_file: &PluginFile) -> Result<Vec<(&'static str, String)>, Failure> {
-    Ok(Vec::new())
 }
 
 #[cfg(test)]
