@@ -15,9 +15,9 @@ here=(--set "node.plugin_dirs=['$work']")
 
 echo "the configuration is right:"
 "${jackfield[@]}" check "$config" "${here[@]}"
-echo "a word that is too short, and a pin to another file, are told before anything starts:"
-"${jackfield[@]}" check "$config" "${here[@]}" --set 'plugins.tokens.config.groups.red="x"' && exit 1
-"${jackfield[@]}" check "$config" "${here[@]}" --set "plugins.tokens.sha256=\"$(printf '0%.0s' {1..64})\"" && exit 1
+echo "a password that is too short, and a pin to another file, are told before anything starts:"
+"${jackfield[@]}" check "$config" "${here[@]}" --set 'plugins.users.config.users.d1.password="x"' && exit 1
+"${jackfield[@]}" check "$config" "${here[@]}" --set "plugins.users.sha256=\"$(printf '0%.0s' {1..64})\"" && exit 1
 
 "${jackfield[@]}" run --config "$config" "${here[@]}" 2> "$work/log" &
 broker=$!
@@ -28,14 +28,15 @@ done
 client() { "${jackfield[@]}" "$1" -p 18831 "${@:2}"; }
 
 echo "d1 hears itself below its own name:"
-client sub -u d1 -P d1:azure -t 'device/d1/#' -C 1 -W 10 > "$work/got" &
+client sub -u d1 -P azure -t 'device/d1/#' -C 1 -W 10 > "$work/got" &
 listener=$!
 sleep 1
-client pub -u d1 -P d1:azure -t device/d1/temperature -m 21.5 -q 1
+client pub -u d1 -P azure -t device/d1/temperature -m 21.5 -q 1
 wait "$listener"
 cat "$work/got"
 grep -q 21.5 "$work/got"
-echo "a token of nobody is refused:"
-client pub -u d1 -P d1:green -t device/d1/x -m x && exit 1
+echo "a wrong password is refused, and a barred user is told why:"
+client pub -u d1 -P green -t device/d1/x -m x && exit 1
+client pub -u d2 -P crimson -t device/d2/x -m x && exit 1
 echo "the plugin's own line in the log:"
-grep "groups" "$work/log"
+grep "users" "$work/log"

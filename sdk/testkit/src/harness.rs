@@ -66,9 +66,19 @@ impl Harness {
         if let Some(file) = std::env::var_os(PLUGIN) {
             return Self::open(Path::new(&file), options);
         }
+        Self::of(Self::made::<P>(&options)?)
+    }
+
+    /// Makes an instance of the plugin `P` of this crate without starting it: for [`crate::conformance::Subject::load`].
+    ///
+    /// # Errors
+    /// The options are wrong, or it can't be made.
+    #[cfg(feature = "direct")]
+    pub fn made<P: plugin_sdk::native::Exported>(
+        options: &serde_json::Value,
+    ) -> Result<Arc<dyn Plugin>, LoadError> {
         // SAFETY: the trait promises that the entry is one, for as long as the process lives.
-        let plugin = unsafe { plugin_host_native::linked(P::entry(), NAME, &options.to_string()) };
-        Self::of(plugin?)
+        unsafe { plugin_host_native::linked(P::entry(), NAME, &options.to_string()) }
     }
 
     /// Loads and starts the plugin in `file`, a shared library, with `options`.
@@ -77,6 +87,16 @@ impl Harness {
     /// The file is refused, the options are wrong, or it can't be made or started.
     #[cfg(feature = "native")]
     pub fn open(file: &Path, options: serde_json::Value) -> Result<Self, LoadError> {
+        Self::of(Self::made_of(file, &options)?)
+    }
+
+    /// Makes an instance of the plugin in `file`, a shared library, without starting it: for
+    /// [`crate::conformance::Subject::load`].
+    ///
+    /// # Errors
+    /// The file is refused, the options are wrong, or it can't be made.
+    #[cfg(feature = "native")]
+    pub fn made_of(file: &Path, options: &serde_json::Value) -> Result<Arc<dyn Plugin>, LoadError> {
         let refused = |why: String| LoadError::Refused {
             what: file.display().to_string(),
             why,
@@ -90,7 +110,7 @@ impl Harness {
         let loader = NativeLoader::new([folder.to_owned()]);
         let options = options.to_string();
         let loaded = within(DEADLINE, loader.load(NAME, &source, &options));
-        Self::of(loaded.ok_or_else(|| refused("it wasn't loaded within 30 s".to_owned()))??)
+        loaded.ok_or_else(|| refused("it wasn't loaded within 30 s".to_owned()))?
     }
 
     /// Starts any plugin, of whatever kind.
