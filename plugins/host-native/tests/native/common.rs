@@ -21,18 +21,21 @@ pub(crate) struct Compiled {
 /// Compiles the plugin with macros; nothing where there is no compiler.
 pub(crate) fn compiled(macros: &[&str]) -> Option<Compiled> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let include = here.join("../../plugin-api/abi/include");
+    compiled_from(&include, &here.join("tests/native/plugin.c"), macros)
+}
+
+/// Compiles a plugin against the header in `include`; nothing where there is no compiler.
+pub(crate) fn compiled_from(include: &Path, source: &Path, macros: &[&str]) -> Option<Compiled> {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new("gcc")
         .args([
             "-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-pthread", "-I",
         ])
-        .arg(here.join("../../plugin-api/abi/include"))
+        .arg(include)
         .args(macros.iter().map(|name| format!("-D{name}")))
         .arg("-o")
-        .args([
-            folder.path().join("plugin.so"),
-            here.join("tests/native/plugin.c"),
-        ])
+        .args([&folder.path().join("plugin.so"), source])
         .output();
     let Ok(output) = output else {
         assert!(

@@ -5,3 +5,5 @@ mod allocation;
 mod common;
 #[allow(clippy::unwrap_used, reason = "clippy knows tests, not what helps them")]
 mod hostile;
+#[allow(clippy::unwrap_used, reason = "clippy knows tests, not what helps them")]
+mod museum;
