@@ -24,7 +24,8 @@ pub struct Entry {
     pub digest: String,
 }
 
-/// Lists every key that has a value, by name; secrets as `***`. Checks what one key alone can be checked for, not what they mean together.
+/// Lists every key that has a value, by name; secrets as `***`. Checks what one key alone can be checked for, not what they mean
+/// together.
 ///
 /// # Errors
 /// What is wrong with the layers.

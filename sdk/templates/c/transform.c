@@ -35,7 +35,7 @@ static int32_t publish(void *self, const jf_ctx *ctx, const jf_pub_in *in, jf_ou
 static void destroy(void *self) { free(self); }
 
 /* Messages elsewhere never come here, and cost nothing. */
-static const jf_str TOPICS[] = {{(const uint8_t *)"celsius/#", 9}};
+static const jf_str TOPICS[] = { {(const uint8_t *)"celsius/#", 9} };
 
 static int32_t create(const jf_host *host, jf_str config, void *err_sink, const jf_plugin **out) {
   struct plugin *plugin = calloc(1, sizeof *plugin);

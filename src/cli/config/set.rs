@@ -96,13 +96,13 @@ fn set(document: &mut DocumentMut, keys: &[Key], value: Value) -> Result<(), Str
     let mut table: &mut dyn TableLike = document.as_table_mut();
     let mut inline = false;
     for key in way {
-        let made = || match inline {
-            true => Item::Value(Value::InlineTable(InlineTable::new())),
-            false => {
-                let mut table = Table::new();
-                table.set_implicit(true);
-                Item::Table(table)
-            }
+        if inline && !table.contains_key(key.get()) {
+            put(table, key.get(), Value::InlineTable(InlineTable::new()));
+        }
+        let made = || {
+            let mut table = Table::new();
+            table.set_implicit(true);
+            Item::Table(table)
         };
         let item = table.entry_format(key).or_insert_with(made);
         inline = item.is_inline_table();
