@@ -20,7 +20,7 @@ use broker_types::{
 use plugin_api::{ClientView, Flow, MessageEdit, MessageParts};
 
 use crate::chain::Chain;
-use crate::hooks::{ChainSet, EventHub, Instance, Step};
+use crate::hooks::{ChainSet, EventHub, Instance, InterestCache, Step};
 use crate::retained::{Cursor, Retained};
 use crate::routing::{Matches, Routes, ShareStrategy, Subscriber, SubscriptionOptions, TopicCache};
 
@@ -28,7 +28,7 @@ use crate::routing::{Matches, Routes, ShareStrategy, Subscriber, SubscriptionOpt
 type Work = Box<dyn FnMut()>;
 
 /// Every case: its name, and how its work is prepared.
-const CASES: [(&str, fn() -> Work); 17] = [
+const CASES: [(&str, fn() -> Work); 18] = [
     ("decode-publish-311-q0", || {
         decode(ProtocolVersion::V311, QoS::AtMostOnce)
     }),
@@ -46,6 +46,7 @@ const CASES: [(&str, fn() -> Work); 17] = [
     ("routes-remembered", remembered),
     ("retained-one-of-10000", retained_one),
     ("retained-wildcard-10", retained_wildcard),
+    ("interest-of-5", interest),
     ("chain-empty", || chain(0)),
     ("chain-1", || chain(1)),
     ("chain-5", || chain(5)),
@@ -216,18 +217,24 @@ fn client() -> Arc<ClientView> {
     })
 }
 
-/// A message through a chain, from the question whom it interests to the verdict.
-fn through(chain: &Chain) -> Work {
+fn compiled(chain: &Chain) -> Arc<ChainSet> {
     let instance =
         |plugin: &Arc<dyn plugin_api::Plugin>| Instance::new(plugin.clone(), plugin.capabilities());
-    let set = Arc::new(ChainSet::compile(chain, &instance, 1, &EventHub::new()).expect("a chain"));
+    Arc::new(ChainSet::compile(chain, &instance, 1, &EventHub::new()).expect("a chain"))
+}
+
+/// A message through a chain, as a connection does it that has published to the topic before: from the question whom it
+/// interests to the verdict.
+fn through(chain: &Chain) -> Work {
+    let set = compiled(chain);
     let (client, message) = (
         client(),
         Message::new(TopicName::new(TOPIC).expect("a Topic Name"), PAYLOAD.to_vec()),
     );
+    let mut interest = InterestCache::default();
     Box::new(move || {
         let parts = MessageParts::of(black_box(&message), Source::Client);
-        let slots = set.interest(parts.topic).publish;
+        let slots = interest.get(&set, parts.topic).publish;
         if slots.is_empty() {
             return;
         }
@@ -245,10 +252,22 @@ fn chain(plugins: usize) -> Work {
 }
 
 /// Five plugins that want other topics.
-fn other_topic() -> Work {
+fn others() -> Chain {
     let nothing =
         |chain: Chain, at| chain.on_publish(format!("other/{at}/#").as_str(), |_, _| Flow::Continue);
-    through(&(0..5).fold(Chain::new(), nothing))
+    (0..5).fold(Chain::new(), nothing)
+}
+
+fn other_topic() -> Work {
+    through(&others())
+}
+
+/// Whom a topic interests, when the connection doesn't know yet.
+fn interest() -> Work {
+    let set = compiled(&others());
+    Box::new(move || {
+        black_box(set.interest(black_box(topic(TOPIC))));
+    })
 }
 
 const LIMITS: OutboundLimits = OutboundLimits {

@@ -166,7 +166,8 @@ impl Run {
         if let Some(path) = &self.json {
             std::fs::write(path, report.json()?)?;
         }
-        let tables = table::markdown(&report);
+        let conditions = report::conditions(self.rounds, self.seconds);
+        let tables = format!("{conditions}\n{}", table::markdown(&report));
         if let Some(path) = &self.markdown {
             table::put(path, &tables)?;
         }

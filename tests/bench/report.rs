@@ -180,6 +180,21 @@ impl Run {
     }
 }
 
+/// What a reader has to know of the run: how much was done, on what, and what else went on there.
+pub(crate) fn conditions(rounds: usize, seconds: f64) -> String {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let (cpus, load) = (read("/proc/cpuinfo"), read("/proc/loadavg"));
+    let processors = cpus.lines().filter(|line| line.starts_with("processor")).count();
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown", |(_, model)| model);
+    let load = load.split(' ').next().unwrap_or("unknown");
+    format!(
+        "{rounds} rounds of {seconds} s on {processors} processors ({model}), load average {load} at the end."
+    )
+}
+
 /// A time in microseconds.
 pub(crate) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
