@@ -289,6 +289,16 @@ fn a_bridge_in_c_is_built_tested_and_carries() {
     a_bridge_carries(&project, "build/my_bridge.so");
 }
 
+#[test]
+fn a_store_in_c_is_built_tested_and_keeps() {
+    if !can_compile_c() {
+        return;
+    }
+    let project = Project::new("my-store", "store", "c");
+    expect(&project.plugin(&["build"]), 0, "built build/my_store.so");
+    a_store_keeps(&project, "build/my_store.so");
+}
+
 /// A plugin that ends its process is found, and the one that asks lives on.
 #[test]
 fn a_plugin_that_crashes_is_named_with_what_it_was_asked() {

@@ -111,6 +111,7 @@ pub(super) const ALL: &[Template] = &[
     c!(Auth "c/auth.c"),
     c!(Acl "c/acl.c"),
     c!(Transform "c/transform.c"),
+    c!(Store "c/store.c"),
     c!(Bridge "c/bridge.c"),
     rust!(Wasm Auth "{{crate}}.wasm" "rust/auth.rs"),
     rust!(Wasm Acl "{{crate}}.wasm" "rust/acl.rs"),
