@@ -53,13 +53,11 @@ pub(super) fn splice(file: &mut Json, name: &str, options: &Json) {
     let mut options = options.clone();
     // It has a place of its own now; references in it begin at its own root.
     let definitions = options.get("$defs").is_some();
-    if definitions {
-        if let Some(table) = options.as_object_mut() {
-            table.insert(
-                "$id".to_owned(),
-                Json::from(format!("jackfield:plugins/{name}/config")),
-            );
-        }
+    if let Some(table) = options.as_object_mut().filter(|_| definitions) {
+        table.insert(
+            "$id".to_owned(),
+            Json::from(format!("jackfield:plugins/{name}/config")),
+        );
     }
     open_secrets(&mut options);
     let Some(plugins) = file.pointer_mut("/properties/plugins") else {
