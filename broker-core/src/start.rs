@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::engine::listener::{Door, Entrance, ListenerState};
 use crate::engine::seats::Seats;
 use crate::engine::shard::{Job, Shard};
 use crate::error::{StartError, StartProblem};
+use crate::hooks::watchdog::{self, Desk};
 use crate::net::{Bound, Poller};
 use crate::reload::{Checked, ORDERS, Order, Steward, accept_at, settings};
 use crate::store::{self, CHUNK, Journal, Keeper, MemoryStore, OVERHEAD, Recovered, Recovering};
@@ -32,6 +34,8 @@ pub(crate) struct Running {
     pub(crate) shards: Vec<ShardThread>,
     /// The thread that commits, if there is a durable store.
     pub(crate) store: Option<JoinHandle<()>>,
+    /// Keeps the watchdog awake.
+    watchdog: Option<Sender<()>>,
     /// The plugin that is the store, if one is.
     pub(crate) keeper: Option<Keeper>,
 }
@@ -165,6 +169,7 @@ impl Running {
             seed,
             shards: Vec::new(),
             store: None,
+            watchdog: None,
             keeper: None,
         };
         let mut recovering = None;
@@ -174,10 +179,14 @@ impl Running {
             running.store = Some(thread);
             recovering = Some(recovered);
         }
+        let desks: Vec<Arc<Desk>> = receivers.iter().map(|_| Arc::default()).collect();
         for (index, jobs) in receivers.into_iter().enumerate() {
-            let shard = spawn_shard(running.core.clone(), index, jobs).map_err(StartProblem::Worker)?;
+            let desk = desks[index].clone();
+            let shard = spawn_shard(running.core.clone(), index, desk, jobs).map_err(StartProblem::Worker)?;
             running.shards.push(shard);
         }
+        let watchdog = watchdog::start(Arc::downgrade(&running.core), desks);
+        running.watchdog = Some(watchdog.map_err(StartProblem::Worker)?);
         Ok((running, recovering, ordered))
     }
 
@@ -286,7 +295,12 @@ fn journal_of(store: &Arc<dyn SessionStore>) -> Result<Option<Arc<Journal>>, Sta
     Ok(Some(Arc::new(Journal::new(caps.strongest, caps.batch_bytes_max))))
 }
 
-fn spawn_shard(core: Arc<Core>, index: usize, jobs: mpsc::Receiver<Job>) -> std::io::Result<ShardThread> {
+fn spawn_shard(
+    core: Arc<Core>,
+    index: usize,
+    desk: Arc<Desk>,
+    jobs: mpsc::Receiver<Job>,
+) -> std::io::Result<ShardThread> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -296,6 +310,7 @@ fn spawn_shard(core: Arc<Core>, index: usize, jobs: mpsc::Receiver<Job>) -> std:
     let thread = std::thread::Builder::new()
         .name(format!("jackfield-{index}"))
         .spawn(move || {
+            watchdog::take(desk);
             let local = tokio::task::LocalSet::new();
             local.block_on(&runtime, async move {
                 match Poller::new() {

@@ -19,6 +19,8 @@ pub struct PluginCounts {
     pub faults: Vec<(FaultKind, u64)>,
     /// It failed too often and isn't asked at present.
     pub circuit_open: bool,
+    /// Calls that held up a shard, with all clients of it, for at least a tenth of a second.
+    pub stalls: u64,
     /// Events that were lost because it was too slow, in all chains together.
     pub events_dropped: u64,
     /// Batches of events that it failed to take, in all chains together.
@@ -34,6 +36,7 @@ impl ChainSet {
                 calls: Vec::new(),
                 faults: state.faults().collect(),
                 circuit_open: state.is_open(),
+                stalls: state.stalls(),
                 events_dropped: 0,
                 events_failed: 0,
             })

@@ -1,6 +1,8 @@
 //! One call into a plugin. Whatever goes wrong in there comes out as what the operator wants to happen then; nothing else
 //! gets past: no panic, no endless wait.
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use super::breaker::{Admission, Breaker, Change, Probe};
 use super::caught::{Call, Caught, caught};
 use super::instance::{AtWork, InUse, Instance, UnderWay};
 use super::trace::Tracer;
+use super::watchdog::{self, Calling};
 use crate::chain::{Hook, OnFault, Use};
 
 /// At most one line about faults in this time for each use; the others are counted in the next.
@@ -36,6 +39,9 @@ pub(crate) struct UseState {
     faults: Box<[AtomicU64]>,
     log: Mutex<Log>,
     tracer: Option<Tracer>,
+    /// Names it on a shard's desk.
+    number: u32,
+    stalls: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +65,8 @@ impl UseState {
             faults: FaultKind::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             log: Mutex::default(),
             tracer: None,
+            number: watchdog::number(),
+            stalls: AtomicU64::new(0),
         }
     }
 
@@ -81,6 +89,21 @@ impl UseState {
     pub(super) fn faults(&self) -> impl Iterator<Item = (FaultKind, u64)> {
         let counts = self.faults.iter().map(|count| count.load(Ordering::Relaxed));
         FaultKind::ALL.iter().copied().zip(counts)
+    }
+
+    /// Returns its number on a shard's desk.
+    pub(super) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Counts a call that held a shard up.
+    pub(super) fn count_stall(&self) {
+        self.stalls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many calls held a shard up.
+    pub(super) fn stalls(&self) -> u64 {
+        self.stalls.load(Ordering::Relaxed)
     }
 
     /// Tells whether the plugin isn't asked at present because it failed too often.
@@ -183,7 +206,8 @@ impl Guard {
     /// Makes a call that answers at once.
     pub(super) fn call<T>(&self, call: impl FnOnce() -> Result<T, Fault>) -> Result<T, OnFault> {
         let ticket = self.admit()?;
-        self.settle(ticket, caught(call).and_then(|result| result))
+        let result = self.caught(call);
+        self.settle(ticket, result.and_then(|result| result))
     }
 
     /// Makes a call that answers at once or later.
@@ -192,7 +216,7 @@ impl Guard {
             Ok(ticket) => ticket,
             Err(action) => return Asked::Now(Err(action)),
         };
-        match caught(call) {
+        match self.caught(call) {
             Ok(Answer::Now(result)) => Asked::Now(self.settle(ticket, result)),
             Ok(Answer::Later(call)) => Asked::Later(Waiting {
                 ticket,
@@ -227,7 +251,7 @@ impl Guard {
     ) -> Result<T, OnFault> {
         let ticket = self.admit()?;
         let under_way = self.state.at_work().call();
-        let result = match caught(start) {
+        let result = match self.caught(start) {
             Ok(call) => self.within_budget(Caught::new(call)).await,
             Err(fault) => Err(fault),
         };
@@ -240,8 +264,18 @@ impl Guard {
         self.fault(Ticket(None), fault)
     }
 
-    async fn within_budget<T>(&self, call: Caught<'_, T>) -> Result<T, Fault> {
-        match tokio::time::timeout(self.budget, call).await {
+    /// Calls the plugin on this thread.
+    fn caught<T>(&self, call: impl FnOnce() -> T) -> Result<T, Fault> {
+        let _calling = Calling::of(self.state.number);
+        caught(call)
+    }
+
+    async fn within_budget<T>(&self, mut call: Caught<'_, T>) -> Result<T, Fault> {
+        let polled = poll_fn(|cx| {
+            let _calling = Calling::of(self.state.number);
+            Pin::new(&mut call).poll(cx)
+        });
+        match tokio::time::timeout(self.budget, polled).await {
             Ok(result) => result,
             Err(_) => Err(Fault::new(
                 FaultKind::Timeout,

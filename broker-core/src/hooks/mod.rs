@@ -19,6 +19,7 @@
 //! | `paused` | what stands in for an instance while its state is handed on |
 //! | `counts` | what the plugins did, for metrics |
 //! | `events` | telling plugins what happened, off the path of messages |
+//! | `watchdog` | who holds a shard up |
 //! | `watched`, `trace` | conditions of uses; what plugins said, for rehearsals |
 //! | `interest`, `acl_cache` | what a connection remembers so that it needs not ask again |
 //!
@@ -46,6 +47,7 @@ mod publish;
 #[cfg(test)]
 mod tests;
 mod trace;
+pub(crate) mod watchdog;
 mod watched;
 mod will;
 
