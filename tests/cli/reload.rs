@@ -14,8 +14,8 @@ const REWRITES: &str = "chain = ['rewrite']\n[plugins.rewrite]\nuse = 'builtin:t
 
 fn write(folder: &Path, text: &str) {
     // At once, as an editor does it.
-    fs::write(folder.join("new"), text).unwrap();
-    fs::rename(folder.join("new"), folder.join("jackfield.toml")).unwrap();
+    fs::write(folder.join("new"), text).expect("a file can be written");
+    fs::rename(folder.join("new"), folder.join("jackfield.toml")).expect("a file can be renamed");
 }
 
 fn start(folder: &Path, flags: &[&str]) -> (Broker, Client) {
