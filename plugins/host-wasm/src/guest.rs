@@ -72,6 +72,15 @@ impl<T> Reply<T> {
     }
 }
 
+/// Somebody waits for an answer. When that ends, with the answer or before it, the guest may end too.
+struct Waiting(Arc<AtomicBool>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// One configured use of a component.
 pub(crate) struct Guest {
     pub(crate) code: Arc<Code>,
@@ -177,7 +186,7 @@ impl Guest {
 
     /// Asks where the call is made, wherever others run: for hooks that have no time to wait for another thread.
     pub(crate) fn here<A: Ask>(&self, ask: &A) -> Result<A::Answer, Fault> {
-        let asked = at_once(self.attempt(ask, Place::Here));
+        let asked = at_once(self.attempt(ask, Place::Here, None));
         let answer = asked.unwrap_or_else(|| Err(Stop::Waits.into()));
         answer.map_err(|error| {
             let fault = self.failed(&error);
@@ -192,19 +201,24 @@ impl Guest {
     /// Asks on a thread of the crew.
     pub(crate) fn on_crew<A: Ask + 'static>(self: &Arc<Self>, ask: A) -> Reply<A::Answer> {
         let (mut tell, told) = oneshot::channel();
-        let guest = self.clone();
+        let waiting = Waiting(Arc::default());
+        let (guest, unwanted) = (self.clone(), waiting.0.clone());
         let job = move |worker: &Worker| {
             if tell.is_closed() {
                 return;
             }
-            let asked = worker.run(guest.attempt(&ask, Place::Crew), tell.closed());
+            let asked = worker.run(guest.attempt(&ask, Place::Crew, Some(&unwanted)), tell.closed());
             let answer = asked.unwrap_or_else(|| Err(Stop::Waits.into()));
+            let answer = answer.map_err(|error| guest.failed(&error));
+            // Whoever has the answer finds nothing of the call left.
+            drop((ask, guest));
             // Whoever asked may have gone.
-            let _ = tell.send(answer.map_err(|error| guest.failed(&error)));
+            let _ = tell.send(answer);
         };
         match self.crew.submit(Box::new(job)) {
             Err(fault) => Reply::Now(Err(fault)),
             Ok(()) => Reply::Later(Box::pin(async move {
+                let _waiting = waiting;
                 told.await
                     .unwrap_or_else(|_| Err(Fault::backend("the plugin has ended")))
             })),
@@ -221,12 +235,18 @@ impl Guest {
         self.single.load(Ordering::Relaxed)
     }
 
-    async fn attempt<A: Ask>(&self, ask: &A, place: Place) -> wasmtime::Result<A::Answer> {
+    async fn attempt<A: Ask>(
+        &self,
+        ask: &A,
+        place: Place,
+        unwanted: Option<&Arc<AtomicBool>>,
+    ) -> wasmtime::Result<A::Answer> {
         let mut instance = self.take(place).await?;
-        instance.caller.arm(match place {
+        let ticks = match place {
             Place::Here => INLINE_TICKS,
             Place::Crew => self.ticks,
-        });
+        };
+        instance.caller.arm(ticks, unwanted);
         let answer = ask.put(&mut instance).await?;
         self.give_back(instance, |instance| self.idle.put(instance));
         Ok(answer)
@@ -253,7 +273,7 @@ impl Guest {
             false => state,
         };
         let mut instance = Instance::new(&self.code, &self.linked, state, ticks).await?;
-        instance.caller.arm(ticks);
+        instance.caller.arm(ticks, None);
         let lifecycle = offered(&instance.exports.lifecycle)?;
         let (ready,) = instance
             .caller
@@ -334,7 +354,7 @@ impl Ask for Ticks {
             let Some(mut other) = guest.idle.take_at(at) else {
                 continue;
             };
-            other.caller.arm(guest.ticks);
+            other.caller.arm(guest.ticks, None);
             match tick(&mut other).await {
                 Ok(()) => guest.give_back(other, |other| guest.idle.put_at(at, other)),
                 // It goes; the others have done nothing wrong.

@@ -2,6 +2,7 @@
 //! called again.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use plugin_api::ClientView;
 use wasmtime::Store;
@@ -51,7 +52,7 @@ impl Instance {
             store,
             waits: code.imports.waits,
         };
-        caller.arm(ticks);
+        caller.arm(ticks, None);
         let instance = match caller.waits {
             true => component.instantiate_async(&mut caller.store).await?,
             false => component.instantiate(&mut caller.store)?,
@@ -103,10 +104,10 @@ impl Drop for Instance {
 }
 
 impl Caller {
-    /// Gives the next call its time.
-    pub(crate) fn arm(&mut self, ticks: u32) {
+    /// Gives the next call its time, and what says that nobody waits for it any more.
+    pub(crate) fn arm(&mut self, ticks: u32, unwanted: Option<&Arc<AtomicBool>>) {
         let state = self.store.data_mut();
-        state.arm(ticks);
+        state.arm(ticks, unwanted);
         if let Some(wasi) = &state.wasi {
             wasi.set_clock();
         }

@@ -2,6 +2,7 @@
 //! call at hand lends it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use broker_types::{Properties, Source};
 use plugin_api::{ClientView, MessageEdit};
@@ -24,6 +25,8 @@ pub(crate) struct State {
     /// Ticks that the call at hand was seen running, and how many it may.
     ticks: u32,
     ticks_max: u32,
+    /// Says that nobody waits for the call at hand any more.
+    unwanted: Option<Arc<AtomicBool>>,
     memory: usize,
     memory_max: usize,
     table_elements: usize,
@@ -78,6 +81,7 @@ impl State {
             pulse,
             ticks: 0,
             ticks_max: 0,
+            unwanted: None,
             memory: 0,
             memory_max,
             table_elements: 0,
@@ -94,9 +98,10 @@ impl State {
         self
     }
 
-    /// Gives the next call its time.
-    pub(crate) fn arm(&mut self, ticks_max: u32) {
+    /// Gives the next call its time, and what says that nobody waits for it any more.
+    pub(crate) fn arm(&mut self, ticks_max: u32, unwanted: Option<&Arc<AtomicBool>>) {
         self.pulse.beat();
+        self.unwanted = unwanted.cloned();
         self.ticks = 0;
         self.ticks_max = ticks_max;
     }
@@ -116,6 +121,13 @@ impl State {
     pub(crate) fn tick(mut cx: StoreContextMut<'_, Self>) -> Result<UpdateDeadline> {
         let state = cx.data_mut();
         state.pulse.beat();
+        if state
+            .unwanted
+            .as_ref()
+            .is_some_and(|unwanted| unwanted.load(Ordering::Relaxed))
+        {
+            return Err(Stop::Unwanted.into());
+        }
         state.ticks += 1;
         if state.ticks > state.ticks_max {
             return Err(Stop::Cpu(state.ticks_max).into());

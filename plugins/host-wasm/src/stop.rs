@@ -18,6 +18,9 @@ pub(crate) enum Stop {
     /// It wanted a larger table than any guest may have.
     #[error("it wanted a table of more than {0} elements")]
     Table(usize),
+    /// The call's deadline passed, or its client went.
+    #[error("nobody waits for its answer any more")]
+    Unwanted,
     /// It waits for something where it must answer at once.
     #[error("it waits for something where connections are served")]
     Waits,
@@ -27,7 +30,7 @@ pub(crate) enum Stop {
 pub(crate) fn fault(error: &wasmtime::Error) -> Fault {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         let kind = match stop {
-            Stop::Cpu(_) | Stop::Waits => FaultKind::Timeout,
+            Stop::Cpu(_) | Stop::Unwanted | Stop::Waits => FaultKind::Timeout,
             Stop::Memory(_) | Stop::Table(_) => FaultKind::Memory,
         };
         return Fault::new(kind, stop.to_string());

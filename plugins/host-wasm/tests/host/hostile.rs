@@ -2,6 +2,7 @@
 //! the instance.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -123,6 +124,7 @@ async fn others_go_on_while_a_guest_spins() {
     let spinning = shelf
         .start(&transform(LOOP), |source| {
             source.sandbox.run = Run::Pool;
+            source.sandbox.instances = NonZeroUsize::MIN;
             source.sandbox.cpu_max = Duration::from_secs(3600);
         })
         .await;
@@ -137,6 +139,9 @@ async fn others_go_on_while_a_guest_spins() {
     }
     let still = std::future::poll_fn(|cx| std::task::Poll::Ready(spins.as_mut().poll(cx).is_pending()));
     assert!(still.await);
+    // Nobody waits for it any more, so it is ended, and its thread does something else.
+    drop(spins);
+    spinning.health().await.unwrap();
 }
 
 #[tokio::test]
