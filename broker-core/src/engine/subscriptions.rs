@@ -8,7 +8,6 @@ use broker_proto::Stored;
 use broker_types::SubscriptionFilter;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use smallvec::SmallVec;
 
 use crate::routing::SubscriptionOptions;
 
@@ -16,15 +15,23 @@ use crate::routing::SubscriptionOptions;
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions(Option<Box<All>>);
 
-/// Subscriptions beyond which a table finds them.
+#[derive(Debug)]
+struct All {
+    /// Any of them.
+    first: Held,
+    /// The others; absent when there are none.
+    rest: Option<Box<Rest>>,
+}
+
+/// Subscriptions besides the first beyond which a table finds them.
 const FEW: usize = 8;
 
 #[derive(Debug, Default)]
-struct All {
+struct Rest {
     /// Looked through, up to [`FEW`] of them.
-    few: SmallVec<[Held; 1]>,
+    few: Vec<Held>,
     /// The others.
-    more: Option<Box<More>>,
+    more: Option<More>,
 }
 
 /// The filters are the client's choice, so the hash is a keyed one.
@@ -75,47 +82,46 @@ impl Subscriptions {
     /// Returns how many there are.
     pub(crate) fn len(&self) -> usize {
         let Some(all) = &self.0 else { return 0 };
-        all.few.len() + all.more.as_ref().map_or(0, |more| more.held.len())
+        1 + all.rest.as_ref().map_or(0, |rest| rest.len())
     }
 
     /// Returns the subscription the client knows as `requested`.
     pub(crate) fn get(&self, requested: &SubscriptionFilter) -> Option<&Held> {
-        let same = |held: &&Held| held.requested == *requested;
-        let All { few, more } = &**self.0.as_ref()?;
-        few.iter().find(same).or_else(|| {
-            let more = more.as_ref()?;
-            more.held.find(more.hash(requested), |held| same(&held))
-        })
+        let All { first, rest } = &**self.0.as_ref()?;
+        if first.requested == *requested {
+            return Some(first);
+        }
+        rest.as_ref()?.get(requested)
     }
 
     /// Holds `held` and returns what it replaces.
     pub(crate) fn insert(&mut self, held: Held) -> Option<Held> {
-        let same = |other: &Held| other.requested == held.requested;
-        let All { few, more } = &mut **self.0.get_or_insert_default();
-        if let Some(other) = few.iter_mut().find(|other| same(other)) {
-            return Some(std::mem::replace(other, held));
-        }
-        if let Some(more) = more
-            && let Some(other) = more.held.find_mut(more.hasher.hash_one(&held.requested), same)
-        {
-            return Some(std::mem::replace(other, held));
-        }
-        if few.len() < FEW {
-            few.push(held);
+        let Some(all) = &mut self.0 else {
+            self.0 = Some(Box::new(All {
+                first: held,
+                rest: None,
+            }));
             return None;
+        };
+        if all.first.requested == held.requested {
+            return Some(std::mem::replace(&mut all.first, held));
         }
-        let More { held: table, hasher } = &mut **more.get_or_insert_default();
-        let hash = |held: &Held| hasher.hash_one(&held.requested);
-        table.insert_unique(hash(&held), held, hash);
-        None
+        all.rest.get_or_insert_default().insert(held)
     }
 
     /// Gives up what the client knows as `requested`.
     pub(crate) fn remove(&mut self, requested: &SubscriptionFilter) -> Option<Held> {
         let all = self.0.as_mut()?;
-        let removed = all.remove(requested)?;
-        if all.few.is_empty() && all.more.is_none() {
-            self.0 = None;
+        let removed = if all.first.requested == *requested {
+            match all.rest.as_mut().and_then(|rest| rest.pop()) {
+                Some(next) => std::mem::replace(&mut all.first, next),
+                None => return self.0.take().map(|all| all.first),
+            }
+        } else {
+            all.rest.as_mut()?.remove(requested)?
+        };
+        if all.rest.as_ref().is_some_and(|rest| rest.len() == 0) {
+            all.rest = None;
         }
         Some(removed)
     }
@@ -123,8 +129,8 @@ impl Subscriptions {
     /// Returns all of them, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Held> {
         self.0.iter().flat_map(|all| {
-            let more = all.more.iter().flat_map(|more| more.held.iter());
-            all.few.iter().chain(more)
+            let rest = all.rest.iter().flat_map(|rest| rest.iter());
+            std::iter::once(&all.first).chain(rest)
         })
     }
 
@@ -145,12 +151,48 @@ impl Subscriptions {
         let Some(all) = self.0.take() else {
             return Vec::new();
         };
-        let more = all.more.into_iter().flat_map(|more| more.held);
-        all.few.into_iter().chain(more).collect()
+        let mut taken = vec![all.first];
+        if let Some(rest) = all.rest {
+            taken.extend(rest.few);
+            taken.extend(rest.more.into_iter().flat_map(|more| more.held));
+        }
+        taken
     }
 }
 
-impl All {
+impl Rest {
+    fn len(&self) -> usize {
+        self.few.len() + self.more.as_ref().map_or(0, |more| more.held.len())
+    }
+
+    fn get(&self, requested: &SubscriptionFilter) -> Option<&Held> {
+        let same = |held: &&Held| held.requested == *requested;
+        self.few.iter().find(same).or_else(|| {
+            let more = self.more.as_ref()?;
+            more.held.find(more.hash(requested), |held| same(&held))
+        })
+    }
+
+    fn insert(&mut self, held: Held) -> Option<Held> {
+        let same = |other: &Held| other.requested == held.requested;
+        if let Some(other) = self.few.iter_mut().find(|other| same(other)) {
+            return Some(std::mem::replace(other, held));
+        }
+        if let Some(more) = &mut self.more
+            && let Some(other) = more.held.find_mut(more.hasher.hash_one(&held.requested), same)
+        {
+            return Some(std::mem::replace(other, held));
+        }
+        if self.few.len() < FEW {
+            self.few.push(held);
+            return None;
+        }
+        let More { held: table, hasher } = self.more.get_or_insert_default();
+        let hash = |held: &Held| hasher.hash_one(&held.requested);
+        table.insert_unique(hash(&held), held, hash);
+        None
+    }
+
     fn remove(&mut self, requested: &SubscriptionFilter) -> Option<Held> {
         let same = |held: &Held| held.requested == *requested;
         if let Some(at) = self.few.iter().position(same) {
@@ -162,6 +204,19 @@ impl All {
             self.more = None;
         }
         Some(held)
+    }
+
+    /// Takes any one out.
+    fn pop(&mut self) -> Option<Held> {
+        self.few.pop().or_else(|| {
+            let any = self.more.as_ref()?.held.iter().next()?.requested.clone();
+            self.remove(&any)
+        })
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Held> {
+        let more = self.more.iter().flat_map(|more| more.held.iter());
+        self.few.iter().chain(more)
     }
 }
 
