@@ -6,6 +6,7 @@
 
 mod arrows;
 mod exemptions;
+mod guests;
 mod links;
 mod manifests;
 mod proto;

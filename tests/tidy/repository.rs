@@ -36,13 +36,18 @@ pub(crate) fn root() -> &'static Path {
 /// Returns every tracked text file.
 pub(crate) fn files() -> &'static [File] {
     static FILES: OnceLock<Vec<File>> = OnceLock::new();
-    FILES.get_or_init(|| {
-        let paths = tracked().unwrap_or_else(|| {
+    FILES.get_or_init(|| paths().iter().cloned().filter_map(read).collect())
+}
+
+/// Returns the path of every tracked file, text or not.
+pub(crate) fn paths() -> &'static [String] {
+    static PATHS: OnceLock<Vec<String>> = OnceLock::new();
+    PATHS.get_or_init(|| {
+        tracked().unwrap_or_else(|| {
             let mut found = Vec::new();
             walk(root(), &mut found);
             found
-        });
-        paths.into_iter().filter_map(read).collect()
+        })
     })
 }
 
