@@ -69,7 +69,8 @@ impl Broker {
     /// Starts it and waits until it listens.
     pub(crate) fn start(&self) -> io::Result<Running> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let config = NamedTempFile::new()?;
+        // Some tell a format by its name.
+        let config = tempfile::Builder::new().suffix(".toml").tempfile()?;
         fs::write(config.path(), self.config.replace("{port}", &port.to_string()))?;
         let program = std::env::current_exe()?;
         let built = program.ancestors().nth(2).unwrap_or(&program);
