@@ -30,7 +30,7 @@ const PLACES: [(usize, usize, &str); 10] = [
     (8, 19, "64KiB"),
     (9, 19, "65535"),
     (11, 9, "`warn`"),
-    (13, 10, "store.engine"),
+    (13, 10, "punch cards"),
     (15, 33, "topic"),
 ];
 
