@@ -46,6 +46,53 @@ fn segments(file: &[u8], header: &[u8]) -> Option<()> {
     Some(())
 }
 
+/// Returns what of a library makes it unfit for being loaded again beside itself, as a swap does: it works, but not for ever or not
+/// apart. Only for files that [`check`] has passed.
+pub(crate) fn peculiarities(file: &[u8]) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    if has_static_tls(file).unwrap_or(false) {
+        found.push(
+            "its thread-local storage is static: only a few copies of it can be loaded (build it with -fPIC)",
+        );
+    }
+    if has_unique_symbols(file).unwrap_or(false) {
+        found.push("copies of it share variables of C++ templates (build it with -fno-gnu-unique)");
+    }
+    found
+}
+
+/// Tells whether the dynamic section has the flag.
+fn has_static_tls(file: &[u8]) -> Option<bool> {
+    let (start, size, count) = (u64_at(file, 32), u16_at(file, 54), u16_at(file, 56));
+    let table = table(file, start, size, count)?;
+    let mut segments = table.chunks_exact(usize::from(size));
+    let dynamic = segments.find(|segment| u32_at(segment, 0) == DYNAMIC)?;
+    let entries = bytes(file, u64_at(dynamic, 8), u64_at(dynamic, 32))?;
+    let mut entries = entries.chunks_exact(16);
+    Some(entries.any(|entry| u64_at(entry, 0) == FLAGS && u64_at(entry, 8) & STATIC_TLS != 0))
+}
+
+/// Tells whether a dynamic symbol is one for the whole process.
+fn has_unique_symbols(file: &[u8]) -> Option<bool> {
+    let (start, size, count) = (u64_at(file, 40), u16_at(file, 58), u16_at(file, 60));
+    let table = table(file, start, size, count)?;
+    let mut sections = table.chunks_exact(usize::from(size));
+    let symbols = sections.find(|section| u32_at(section, 4) == DYNAMIC_SYMBOLS)?;
+    let symbols = bytes(file, u64_at(symbols, 24), u64_at(symbols, 32))?;
+    Some(symbols.chunks_exact(24).any(|symbol| symbol[4] >> 4 == UNIQUE))
+}
+
+/// Returns a table of `count` entries of `size` bytes; `None`: it isn't in the file, or empty.
+fn table(file: &[u8], start: u64, size: u16, count: u16) -> Option<&[u8]> {
+    // A smaller entry hasn't the fields that are looked at.
+    (size >= 40).then(|| bytes(file, start, u64::from(size) * u64::from(count)))?
+}
+
+fn bytes(file: &[u8], start: u64, len: u64) -> Option<&[u8]> {
+    let (start, len) = (usize::try_from(start).ok()?, usize::try_from(len).ok()?);
+    file.get(start..start.checked_add(len)?)
+}
+
 fn name(machine: u16) -> String {
     let known = MACHINES.iter().find(|(number, _)| *number == machine);
     known.map_or_else(|| format!("number {machine}"), |(_, name)| (*name).to_owned())
@@ -76,6 +123,16 @@ fn take<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 const SHARED: u16 = 3;
 /// `PT_LOAD`.
 const LOADED: u32 = 1;
+/// `PT_DYNAMIC`.
+const DYNAMIC: u32 = 2;
+/// `DT_FLAGS`.
+const FLAGS: u64 = 30;
+/// `DF_STATIC_TLS`.
+const STATIC_TLS: u64 = 0x10;
+/// `SHT_DYNSYM`.
+const DYNAMIC_SYMBOLS: u32 = 11;
+/// `STB_GNU_UNIQUE`.
+const UNIQUE: u8 = 10;
 const MACHINES: [(u16, &str); 4] = [(62, "x86_64"), (183, "aarch64"), (243, "riscv64"), (3, "x86")];
 const OURS: Option<u16> = if cfg!(target_arch = "x86_64") {
     Some(62)
@@ -126,8 +183,56 @@ mod tests {
             for value in [0, 1, 0x7f, 0xff] {
                 let mut broken = whole.clone();
                 broken[at] = value;
-                let _ = check(&broken);
+                let _ = (check(&broken), peculiarities(&broken));
             }
+        }
+    }
+
+    /// Compiles a library; nothing where there is no compiler.
+    fn compiled(compiler: &str, source: &str, flags: &[&str]) -> Option<Vec<u8>> {
+        let folder = tempfile::tempdir().unwrap();
+        let (source_file, library) = (folder.path().join("x.cc"), folder.path().join("x.so"));
+        std::fs::write(&source_file, source).unwrap();
+        let mut command = std::process::Command::new(compiler);
+        let output = command
+            .args(flags)
+            .args(["-shared", "-fPIC", "-o"])
+            .args([&library, &source_file])
+            .output();
+        let Ok(output) = output else {
+            assert!(
+                std::env::var_os("JACKFIELD_ALL_TOOLS").is_none(),
+                "{compiler} is not installed"
+            );
+            println!("not tested: {compiler} is not installed");
+            return None;
+        };
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Some(std::fs::read(library).unwrap())
+    }
+
+    #[test]
+    fn what_makes_a_library_unfit_for_swaps_is_seen() {
+        let tls = "__thread int x __attribute__((tls_model(\"initial-exec\"))) = 1; int f() { return x; }";
+        let unique =
+            "template <class T> struct S { static inline int x = 1; }; int f() { return S<int>::x; }";
+        for (source, flags, said) in [
+            ("int f() { return 1; }", &["-O1"][..], ""),
+            (tls, &["-O1"], "static"),
+            (unique, &["-std=c++17"], "templates"),
+            (unique, &["-std=c++17", "-fno-gnu-unique"], ""),
+        ] {
+            let Some(library) = compiled("g++", source, flags) else {
+                return;
+            };
+            assert_eq!(check(&library), Ok(()));
+            let found = peculiarities(&library).join(" ");
+            assert_eq!(found.is_empty(), said.is_empty(), "{source}: {found}");
+            assert!(found.contains(said), "{source}: {found}");
         }
     }
 }

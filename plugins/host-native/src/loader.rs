@@ -73,6 +73,9 @@ impl NativeLoader {
                 "libraries stay in memory; a restart gives it back"
             );
         }
+        for peculiarity in elf::peculiarities(&checked.content) {
+            tracing::warn!(plugin = source.what, "not fit for being swapped: {peculiarity}");
+        }
         let copy = loaded
             .copy(&checked)
             .map_err(|error| refused(error.to_string()))?;
