@@ -8,7 +8,7 @@ import threading
 from bisect import bisect_right
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-BATCH_BYTES_MAX = 4 << 20
+BATCH_BYTES_MAX = 48 << 20  # a byte is two digits
 
 records = {}
 lock = threading.Lock()

@@ -16,8 +16,10 @@ use text::{bytes, commands, hex, record};
 
 /// The longest that the server may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What is sent and kept at most, in one piece.
-const BATCH_BYTES_MAX: u64 = 1 << 20;
+/// The largest batch: what the broker wants of a store.
+const BATCH_BYTES_MAX: u64 = 16 << 20;
+/// The largest value.
+const VALUE_BYTES_MAX: u64 = 2 << 20;
 
 /// The options.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -49,7 +51,7 @@ impl SessionStore for Remote {
             strongest: Durability::Fsync,
             shared: false,
             batch_bytes_max: BATCH_BYTES_MAX,
-            value_bytes_max: BATCH_BYTES_MAX,
+            value_bytes_max: VALUE_BYTES_MAX,
         }
     }
 
