@@ -79,7 +79,11 @@ fn a_signal_stops_it_in_order() {
         broker.running.tells("stopped");
         let ended = broker.running.end();
         assert_eq!(ended.code, 0, "{signal:?}: {}", ended.err);
-        assert!(ended.err.contains("connections ended in order: 2;"), "{}", ended.err);
+        assert!(
+            ended.err.contains("connections ended in order: 2;"),
+            "{}",
+            ended.err
+        );
     }
 }
 

@@ -445,6 +445,12 @@ fn a_file_is_described_pinned_and_signed() {
         "{locked}"
     );
     expect(&project.plugin(&["lock", "--check"]), 0, "is that of the file");
+    // Folders are beside the configuration, wherever one stands.
+    expect(
+        &run(&["plugin", "lock", &project.path("jackfield.toml")]),
+        0,
+        "is that of the file",
+    );
 
     expect(
         &project.plugin(&["keygen", "secret.key"]),
