@@ -73,7 +73,11 @@ fn what_a_client_can_make_grow_has_a_bound() {
         write_until_cut(&broker, &client.publish_bytes("nobody", b"", 1, 1).repeat(1000));
     });
     let mut publisher = broker.connect(&Connect::v4("kept"));
-    publisher.send(&common::frame(0x31, &[0, 1, b'k', b'x']));
+    // Large, so that a few SUBSCRIBE packets fill what the system takes, however slow the machine is.
+    publisher.send(&common::frame(
+        0x31,
+        &[&[0, 1, b'k'], &[b'x'; 100_000][..]].concat(),
+    ));
     publisher.expect_quiet();
     costs_at_most(64 * MIB, "SUBSCRIBE for ever, no Retained Message taken", || {
         let client = broker.connect(&Connect::v4("x"));
