@@ -143,6 +143,10 @@ impl PluginLoader for WasmLoader {
         Ok(plugin::info(&*self.code(source).await?))
     }
 
+    fn file(&self, source: &PluginSource) -> Option<PathBuf> {
+        Artefact::path(source, &self.folders)
+    }
+
     async fn check(&self, source: &PluginSource, options: &str) -> Result<(), LoadError> {
         self.granted(source).await?.validate(options).await
     }
