@@ -71,6 +71,11 @@ impl Running {
         self.block_on(self.handle().reload(reload))
     }
 
+    /// Changes the broker, however long plugins take to hand their state on: the machine may be busy.
+    pub(crate) fn reload_in_time(&self, builder: BrokerBuilder) -> Result<Reloaded, ReloadError> {
+        self.reload(Reload::from(builder).swap_pause(PATIENCE))
+    }
+
     pub(crate) fn shutdown(&mut self, deadline: Duration) -> broker_core::Shutdown {
         let broker = self.broker.take().expect("it runs");
         self.runtime.block_on(broker.shutdown(deadline))

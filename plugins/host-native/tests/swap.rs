@@ -102,7 +102,7 @@ fn a_native_plugin_is_swapped_under_load_and_counts_on() {
         })
         .collect();
     for _ in 0..swaps.unwrap_or(100) {
-        broker.reload(builder()).expect("swapped");
+        broker.reload_in_time(builder()).expect("swapped");
     }
     stop.store(true, Ordering::Relaxed);
     let counts = clients.into_iter().map(|client| client.join().expect("served"));
