@@ -105,7 +105,8 @@ fn both_forms_pass_the_conformance_kit() {
     use plugin_testkit::plugin_api::LoadError;
     let direct = |options: &serde_json::Value| Harness::made::<Users>(options);
     let native = |options: &serde_json::Value| Harness::made_of(&library(), options);
-    let forms: [&(dyn Fn(&serde_json::Value) -> Result<_, LoadError> + Sync); 2] = [&direct, &native];
+    type Form<'a, T> = &'a (dyn Fn(&serde_json::Value) -> Result<T, LoadError> + Sync);
+    let forms: [Form<'_, _>; 2] = [&direct, &native];
     for load in forms {
         let mut options = options();
         options.as_object_mut().expect("a table").remove("ask");
