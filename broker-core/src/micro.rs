@@ -27,8 +27,11 @@ use crate::routing::{Matches, Routes, ShareStrategy, Subscriber, SubscriptionOpt
 /// What a case does once.
 type Work = Box<dyn FnMut()>;
 
-/// Every case: its name, and how its work is prepared.
-const CASES: [(&str, fn() -> Work); 18] = [
+/// A name, and how its work is prepared.
+type Case = (&'static str, fn() -> Work);
+
+/// Every case.
+const CASES: [Case; 18] = [
     ("decode-publish-311-q0", || {
         decode(ProtocolVersion::V311, QoS::AtMostOnce)
     }),

@@ -225,10 +225,13 @@ fn sender(addr: SocketAddr, id: String, qos: u8, stop: Arc<AtomicBool>) -> std::
     })
 }
 
+/// What came of each topic, in order.
+type Came = BTreeMap<String, Vec<u64>>;
+
 /// Takes everything until so many senders have ended. Returns for each sender what came, in order, and the numbers of the
 /// plugins.
-fn receive(mut client: Client, senders: usize) -> (BTreeMap<String, Vec<u64>>, Vec<(char, u64)>) {
-    let (mut came, mut numbers) = (BTreeMap::<String, Vec<u64>>::new(), Vec::new());
+fn receive(mut client: Client, senders: usize) -> (Came, Vec<(char, u64)>) {
+    let (mut came, mut numbers) = (Came::new(), Vec::new());
     let mut ended = 0;
     while ended < senders {
         let packet = client.next().expect("nobody is disconnected");
@@ -432,7 +435,7 @@ fn a_swap_with_state_waits_for_calls_but_not_for_ever() {
     let short = Reload::from(with(&new)).swap_pause(Duration::from_millis(20));
     assert!(why(broker.reload(short)).contains("20ms"));
     old.gate.add_permits(1);
-    let mut seen = vec![client.next().unwrap(), client.next().unwrap()];
+    let mut seen = [client.next().unwrap(), client.next().unwrap()];
     seen.sort_by_key(|packet| packet.kind());
     assert_eq!(seen[0].publish(5).2, b"a old1");
     // While one waits for the call, the next message waits for the swap.

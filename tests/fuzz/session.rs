@@ -47,7 +47,7 @@ pub(crate) fn body(data: &[u8]) {
         }
         server.answers();
     }
-    understood(version, connect.packet_size_max, &server.out.into_buffer());
+    understood(version, connect.packet_size_max, server.out.frames());
 }
 
 /// Takes the next packet off `rest`; `None`: there is no other, or it ends the connection.
