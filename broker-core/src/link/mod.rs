@@ -1,6 +1,6 @@
 //! The embedding program as a client of its own broker, and as a bringer of connections. A link is an MQTT 5.0 client whose
 //! packets never leave the process: it passes the same chain, has the same Session, limits and flow control as any other,
-//! so there is one set of rules. `docs/decisions/0020-links-speak-mqtt.md` says why, and what it costs.
+//! so there is one set of rules. `docs/decisions/0012-links-speak-mqtt.md` says why, and what it costs.
 //!
 //! | file | subject |
 //! |---|---|
