@@ -13,7 +13,8 @@
 //! let mut watcher = broker.client("watcher").await;
 //! watcher.subscribe("w/#").await;
 //! let will = Message::new(TopicName::new("w/x").expect("a Topic Name"), "gone");
-//! let sensor = broker.handle().link("sensor").will(will, Duration::from_secs(60));
+//! let hour = Duration::from_secs(3600);
+//! let sensor = broker.handle().link("sensor").resume(hour).will(will, Duration::from_secs(60));
 //! drop(sensor.connect().await);
 //!
 //! watcher.expect_nothing().await;

@@ -13,7 +13,7 @@ use crate::park::block_on;
 use crate::{client, open, start, with_chain};
 
 /// Open files and threads of this process.
-fn held() -> (usize, usize) {
+pub(crate) fn held() -> (usize, usize) {
     let count = |folder| std::fs::read_dir(folder).map_or(0, Iterator::count);
     (count("/proc/self/fd"), count("/proc/self/task"))
 }
@@ -42,7 +42,7 @@ fn held_after_warm_up() -> (usize, usize) {
 
 /// Waits for what happens soon: dropping a broker doesn't wait for its threads.
 #[track_caller]
-fn settles(what: &str, settled: impl Fn() -> bool) {
+pub(crate) fn settles(what: &str, settled: impl Fn() -> bool) {
     let until = Instant::now() + Duration::from_secs(5);
     while !settled() {
         assert!(Instant::now() < until, "{what}: {:?}", held());
