@@ -455,8 +455,9 @@ fn a_swap_with_state_waits_for_calls_but_not_for_ever() {
     other.expect(4);
     let mut came = [client.message().1, client.message().1];
     came.sort();
-    assert_eq!(came[0], "b old2");
-    assert!(["c old3", "c next3"].contains(&&*came[1]), "{came:?}");
+    // Two calls of the old one may end in any order.
+    let right = [["b old2", "c old3"], ["b old3", "c old2"], ["b old2", "c next3"]];
+    assert!(right.iter().any(|right| came == *right), "{came:?}");
     broker.shutdown(PATIENCE);
 }
 
