@@ -14,12 +14,12 @@ use crate::broker::Broker;
 use crate::builder::{BrokerBuilder, Store};
 use crate::clock::Clock;
 use crate::engine::core::{Core, JOBS};
-use crate::engine::listener::{Door, Entrance, ListenerState};
+use crate::engine::listener::{Entrance, ListenerState};
 use crate::engine::seats::Seats;
 use crate::engine::shard::{Job, Shard};
 use crate::error::{StartError, StartProblem};
 use crate::hooks::watchdog::{self, Desk};
-use crate::net::{Bound, Poller};
+use crate::net::Poller;
 use crate::reload::{Checked, ORDERS, Order, Steward, accept_at, settings};
 use crate::store::{self, CHUNK, Journal, Keeper, MemoryStore, OVERHEAD, Recovered, Recovering};
 
@@ -83,17 +83,9 @@ async fn start_with(
     let mut entrances = Vec::new();
     for (listener, state) in builder.listeners.iter().zip(&listeners) {
         let Ok(bind) = &listener.bind else { continue };
-        match Bound::open(bind) {
-            Ok(bound) => entrances.push(Entrance {
-                wanted: bind.clone(),
-                bound,
-                door: Door::new(state.clone()),
-            }),
-            Err(source) => problems.push(StartProblem::Bind {
-                listener: state.name.to_string(),
-                bind: bind.to_string(),
-                source,
-            }),
+        match Entrance::open(bind, state) {
+            Ok(entrance) => entrances.push(entrance),
+            Err(problem) => problems.push(problem),
         }
     }
     if !problems.is_empty() {

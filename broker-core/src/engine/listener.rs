@@ -10,6 +10,7 @@ use broker_types::{Limits, ProtocolVersion};
 use plugin_api::Durability;
 use tokio::sync::watch;
 
+use crate::error::StartProblem;
 use crate::hooks::ChainSet;
 use crate::listener::Bind;
 use crate::net::{Bound, Shared};
@@ -121,6 +122,22 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
+    /// Opens a way in to a listener. Its door is closed.
+    pub(crate) fn open(bind: &Bind, listener: &Arc<ListenerState>) -> Result<Self, StartProblem> {
+        match Bound::open(bind) {
+            Ok(bound) => Ok(Self {
+                wanted: bind.clone(),
+                bound,
+                door: Door::new(listener.clone()),
+            }),
+            Err(source) => Err(StartProblem::Bind {
+                listener: listener.name.to_string(),
+                bind: bind.to_string(),
+                source,
+            }),
+        }
+    }
+
     /// Returns a handle of the socket for each of so many shards; none if there is no socket.
     pub(crate) fn handles(&self, shards: usize) -> io::Result<Vec<Shared>> {
         (0..shards)

@@ -9,11 +9,10 @@ use super::steward::Steward;
 use crate::bridge::Bridge;
 use crate::builder::BrokerBuilder;
 use crate::chain::Chain;
-use crate::engine::listener::{ChainCell, Door, Entrance, ListenerState};
+use crate::engine::listener::{ChainCell, Entrance, ListenerState};
 use crate::error::StartProblem;
 use crate::hooks::{ChainError, ChainSet, HookMask, InUse, Instance};
 use crate::listener::Bind;
-use crate::net::Bound;
 
 /// Everything that is to be.
 pub(super) struct Plan {
@@ -82,17 +81,9 @@ impl Steward {
                 ways.push(Way::Kept(at));
                 continue;
             }
-            match Bound::open(bind) {
-                Ok(bound) => ways.push(Way::New(Entrance {
-                    wanted: bind.clone(),
-                    bound,
-                    door: Door::new(state.clone()),
-                })),
-                Err(source) => problems.push(StartProblem::Bind {
-                    listener: state.name.to_string(),
-                    bind: bind.to_string(),
-                    source,
-                }),
+            match Entrance::open(bind, state) {
+                Ok(entrance) => ways.push(Way::New(entrance)),
+                Err(problem) => problems.push(problem),
             }
         }
         ways
