@@ -90,13 +90,7 @@ impl Cache {
         self.make_room()?;
         let mac = self.mac(digest, code).finalize().into_bytes();
         // Readers see the old entry or the new one. Two writers have the same content.
-        let half = path.with_extension(format!("{}.half", std::process::id()));
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&half)?;
+        let (half, mut file) = half_of(path)?;
         file.write_all(&mac)?;
         file.write_all(code)?;
         fs::rename(&half, path)
@@ -196,17 +190,23 @@ fn read_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
         .map_err(|_| io::Error::other(format!("{} is no key; remove it", path.display())))
 }
 
-/// Makes the key. Of two processes that begin at once, one makes it and the other reads it.
-fn make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
-    let mut key = [0; KEY_BYTES];
-    getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
+/// Opens a file of this process's own beside `path`, which nobody else may read, to be put in its place when it is whole.
+fn half_of(path: &Path) -> io::Result<(PathBuf, fs::File)> {
     let half = path.with_extension(format!("{}.half", std::process::id()));
-    let mut file = fs::OpenOptions::new()
+    let file = fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
         .open(&half)?;
+    Ok((half, file))
+}
+
+/// Makes the key. Of two processes that begin at once, one makes it and the other reads it.
+fn make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    let mut key = [0; KEY_BYTES];
+    getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
+    let (half, mut file) = half_of(path)?;
     file.write_all(&key)?;
     let linked = fs::hard_link(&half, path);
     fs::remove_file(&half)?;
