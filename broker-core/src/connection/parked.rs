@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use broker_proto::{PacketType, Subscribe, SubscribeOptions, Token, Unsubscribe};
 use broker_types::{Message, PacketId, QoS, ReasonCode, SubscriptionFilter, SubscriptionId, TopicFilter};
-use plugin_api::{AclItem, AclRequest, Action, ClientView, SubscribeEdit, UnsubscribeEdit};
+use plugin_api::{ClientView, SubscribeEdit, UnsubscribeEdit};
 
 use super::publish::Settled;
 use super::run::{Connection, short};
@@ -18,7 +18,7 @@ use crate::engine::retain::Feeds;
 use crate::engine::session::Session;
 use crate::engine::shard::Shard;
 use crate::engine::subscribe::Wish;
-use crate::hooks::{ChainSet, ControlOutcome, Decision, FaultAction, FilterOutcome, HookMask, Outcome, Step};
+use crate::hooks::{ChainSet, ControlOutcome, FaultAction, FilterOutcome, HookMask, Outcome};
 use crate::routing::SubscriptionOptions;
 
 /// Filters of one SUBSCRIBE or UNSUBSCRIBE that are looked at before others get their turn.
@@ -235,22 +235,8 @@ async fn authorize(
             .iter()
             .filter_map(|(filter, options)| Some((filter.as_ref().ok()?, options)))
     };
-    let items: Vec<_> = good()
-        .map(|(filter, options)| AclItem {
-            topic: filter.filter.as_str(),
-            qos: options.qos,
-            retain: false,
-            share: filter.share.as_ref().map(|share| share.as_str()),
-        })
-        .collect();
-    let request = AclRequest {
-        action: Action::Subscribe,
-        items: &items,
-    };
-    let mut decisions = vec![Decision::default(); items.len()];
-    if let Step::Later(pending) = asker.chain.authorize(&asker.client, &request, &mut decisions) {
-        decisions = pending.await;
-    }
+    let asked = good().map(|(filter, options)| (filter, options.qos));
+    let decisions = asker.chain.authorize_filters(&asker.client, asked).await;
     let open = allowed.iter_mut().filter(|allowed| allowed.is_ok());
     for (allowed, decision) in open.zip(decisions) {
         *allowed = match decision.outcome {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_types::QoS;
+use broker_types::{QoS, SubscriptionFilter};
 use plugin_api::{AclDecision, AclItem, AclRequest, AclVerdict, Action, ClientView, Cx, Denial, Fault};
 use smallvec::SmallVec;
 
@@ -93,6 +93,31 @@ impl ChainSet {
                     stall,
                 )))
             }
+        }
+    }
+
+    /// Decides about Topic Filters that `client` subscribes to or has subscribed to, all at once.
+    pub(crate) async fn authorize_filters<'f>(
+        self: &Arc<Self>,
+        client: &Arc<ClientView>,
+        filters: impl Iterator<Item = (&'f SubscriptionFilter, QoS)>,
+    ) -> Vec<Decision> {
+        let items: Vec<_> = filters
+            .map(|(filter, qos)| AclItem {
+                topic: filter.filter.as_str(),
+                qos,
+                retain: false,
+                share: filter.share.as_ref().map(|share| share.as_str()),
+            })
+            .collect();
+        let request = AclRequest {
+            action: Action::Subscribe,
+            items: &items,
+        };
+        let mut decisions = vec![Decision::default(); items.len()];
+        match self.authorize(client, &request, &mut decisions) {
+            Step::Now(()) => decisions,
+            Step::Later(pending) => pending.await,
         }
     }
 
@@ -274,7 +299,7 @@ fn fits(given: &[AclDecision], places: usize) -> Result<(), Fault> {
 }
 
 /// An item that outlives the packet it came with.
-struct OwnedItem {
+pub(super) struct OwnedItem {
     topic: Box<str>,
     qos: QoS,
     retain: bool,
@@ -293,7 +318,7 @@ impl From<&AclItem<'_>> for OwnedItem {
 }
 
 impl OwnedItem {
-    fn lend(&self) -> AclItem<'_> {
+    pub(super) fn lend(&self) -> AclItem<'_> {
         AclItem {
             topic: &self.topic,
             qos: self.qos,

@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use broker_types::{Message, QoS, ReasonCode, Source, TopicRef};
+use broker_types::{Message, ReasonCode, Source, TopicRef};
 use plugin_api::{
-    AclDecision, AclItem, AclRequest, Action, Answer, AuthRequest, AuthVerdict, Authenticate, Authorize,
-    Capabilities, Connect, ConnectEdit, ConnectFlow, Control, ControlRequest, Cx, Deliver, DeliverFlow,
-    Denial, Event, Events, Exchange, ExchangeRequest, ExchangeVerdict, Fault, Flow, MessageEdit,
-    MessageParts, Patch, Publish, Scoped, Subscribe, SubscribeEdit, SubscribeFlow, Unsubscribe,
-    UnsubscribeEdit, Will, WillFlow,
+    AclDecision, AclRequest, Action, Answer, AuthRequest, AuthVerdict, Authenticate, Authorize, Capabilities,
+    Connect, ConnectEdit, ConnectFlow, Control, ControlRequest, Cx, Deliver, DeliverFlow, Denial, Event,
+    Events, Exchange, ExchangeRequest, ExchangeVerdict, Fault, Flow, MessageEdit, MessageParts, Patch,
+    Publish, Scoped, Subscribe, SubscribeEdit, SubscribeFlow, Unsubscribe, UnsubscribeEdit, Will, WillFlow,
 };
 use tokio::sync::watch;
 
+use super::authorize::OwnedItem;
 use super::instance::Instance;
 
 /// Who holds the gate. Dropped without a word, it makes all who wait fail.
@@ -139,7 +139,7 @@ impl Authorize for Waiting {
         _: &mut [AclDecision],
     ) -> Answer<(), Vec<AclDecision>> {
         let (gate, client, budget, action) = (self.clone(), cx.client.clone(), cx.budget, request.action);
-        let items: Vec<_> = request.items.iter().map(OwnedItem::of).collect();
+        let items: Vec<_> = request.items.iter().map(OwnedItem::from).collect();
         Answer::later(async move {
             let opened = gate.opened().await?;
             let Some(hook) = &opened.authorize else {
@@ -258,34 +258,6 @@ impl Control for Waiting {
         match &self.opened().await?.control {
             Some((_, hook)) => hook.control(cx, request).await,
             None => Ok(Err(ReasonCode::NotAuthorized)),
-        }
-    }
-}
-
-/// What is asked about, kept while it waits.
-struct OwnedItem {
-    topic: String,
-    qos: QoS,
-    retain: bool,
-    share: Option<String>,
-}
-
-impl OwnedItem {
-    fn of(item: &AclItem<'_>) -> Self {
-        Self {
-            topic: item.topic.to_owned(),
-            qos: item.qos,
-            retain: item.retain,
-            share: item.share.map(ToOwned::to_owned),
-        }
-    }
-
-    fn lend(&self) -> AclItem<'_> {
-        AclItem {
-            topic: &self.topic,
-            qos: self.qos,
-            retain: self.retain,
-            share: self.share.as_deref(),
         }
     }
 }

@@ -4,11 +4,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use broker_types::{QoS, ReasonCode, SubscriptionFilter};
-use plugin_api::{AclItem, AclRequest, Action};
 
 use crate::engine::session::{Kick, Session};
 use crate::engine::shard::Shard;
-use crate::hooks::{Decision, HookMask, Outcome, Step};
+use crate::hooks::{Decision, HookMask, Outcome};
 
 /// Sessions that are asked about before others get their turn.
 const SLICE: usize = 64;
@@ -45,22 +44,8 @@ async fn ask_about(shard: &Rc<Shard>, session: &Arc<Session>) -> usize {
     if held.is_empty() || !chain.mask().has(HookMask::AUTHORIZE) {
         return 0;
     }
-    let items: Vec<_> = { held.iter() }
-        .map(|(filter, qos)| AclItem {
-            topic: filter.filter.as_str(),
-            qos: *qos,
-            retain: false,
-            share: filter.share.as_ref().map(|share| share.as_str()),
-        })
-        .collect();
-    let request = AclRequest {
-        action: Action::Subscribe,
-        items: &items,
-    };
-    let mut decisions = vec![Decision::default(); items.len()];
-    if let Step::Later(pending) = chain.authorize(&client, &request, &mut decisions) {
-        decisions = pending.await;
-    }
+    let asked = held.iter().map(|(filter, qos)| (filter, *qos));
+    let decisions = chain.authorize_filters(&client, asked).await;
     let denied = |decision: &Decision| matches!(decision.outcome, Outcome::Deny(_));
     let lost = { held.iter().zip(&decisions) }.filter(|(_, decision)| denied(decision));
     let lost = lost
